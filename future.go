@@ -1,0 +1,76 @@
+package raft
+
+import (
+	"io"
+	"sync"
+)
+
+// Future is a result that may not be there yet. Its methods may be called from
+// several goroutines at once.
+type Future interface {
+	// Error blocks until the result is there and returns its error. Other
+	// methods of a future may be called after it has returned.
+	Error() error
+}
+
+// IndexFuture is a [Future] of something that became an entry of the log.
+type IndexFuture interface {
+	Future
+
+	// Index is the entry's index, 0 if none was assigned.
+	Index() uint64
+}
+
+// ApplyFuture is the [Future] of [Raft.Apply].
+type ApplyFuture interface {
+	IndexFuture
+
+	// Response is what FSM.Apply returned on this node, nil if the entry never
+	// reached the FSM.
+	Response() interface{}
+}
+
+// ConfigurationFuture is the [Future] of [Raft.GetConfiguration].
+type ConfigurationFuture interface {
+	IndexFuture
+
+	// Configuration must not be changed.
+	Configuration() Configuration
+}
+
+// SnapshotFuture is the [Future] of [Raft.Snapshot].
+type SnapshotFuture interface {
+	Future
+
+	// Open returns the snapshot for reading. It works once.
+	Open() (*SnapshotMeta, io.ReadCloser, error)
+}
+
+// LeadershipTransferFuture is the [Future] of a leadership transfer.
+type LeadershipTransferFuture interface {
+	Future
+}
+
+// future is the common part of all futures: an error that is set exactly once
+// (R15). Later attempts to set it do nothing.
+type future struct {
+	done chan struct{}
+	once sync.Once
+	err  error
+}
+
+func newFuture() future { return future{done: make(chan struct{})} }
+
+// respond completes the future and reports whether this call did it. prepare, if
+// not nil, sets other results first.
+func (f *future) respond(err error) {
+	f.once.Do(func() {
+		f.err = err
+		close(f.done)
+	})
+}
+
+func (f *future) Error() error {
+	<-f.done
+	return f.err
+}

@@ -1,0 +1,17 @@
+//go:build !hashicorpmetrics
+
+package metrics
+
+import "github.com/armon/go-metrics"
+
+// Label is a name and a value that qualify a metric.
+type Label = metrics.Label
+
+var (
+	IncrCounter            = metrics.IncrCounter
+	IncrCounterWithLabels  = metrics.IncrCounterWithLabels
+	SetGauge               = metrics.SetGauge
+	AddSample              = metrics.AddSample
+	MeasureSince           = metrics.MeasureSince
+	MeasureSinceWithLabels = metrics.MeasureSinceWithLabels
+)
