@@ -1,0 +1,77 @@
+# `make test` is everything that CI runs. It needs Go, and gcc for the race
+# detector; modules and tools come from the module cache or its proxy.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := test
+export GOWORK := off
+
+# The modules of this repository but for tools/, which has no packages. A new
+# module is a new line here: verify and test then cover it.
+MODULES := \
+	. \
+	testing/compat
+
+# The parts of `make test`, and how many minutes each may take on two cores in a
+# fresh clone with an empty module cache. Together they stay below 20. The times
+# taken are printed at the end.
+#
+#   verify   formatting, vet and staticcheck of all modules; builds staticcheck
+#   unit     tests of the root module, with the race detector
+#   tags     build and tests with the build tags hashicorpmetrics and batchtest
+#   modules  tests of the other modules: compatibility of API and stores
+PARTS := \
+	verify:4 \
+	unit:7 \
+	tags:2 \
+	modules:4
+
+ifeq ($(shell go env CGO_ENABLED),1)
+RACE := -race
+endif
+GOTEST := go test $(RACE) -timeout 10m
+
+.PHONY: test verify fix unit tags modules staticcheck race-warning
+
+# test runs all parts, also after one has failed.
+test:
+	@failed=; table=; \
+	for entry in $(PARTS); do \
+		part=$${entry%:*} result=ok start=$$SECONDS; \
+		echo "=== make $$part"; \
+		$(MAKE) --no-print-directory $$part || { result=FAILED; failed=1; }; \
+		took=$$((SECONDS - start)); \
+		[ $$took -le $$((60 * $${entry#*:})) ] || result="$$result, over its budget"; \
+		table+=$$(printf '%-8s %5d s of %2d min  %s' $$part $$took $${entry#*:} "$$result")$$'\n'; \
+	done; \
+	printf '\n%stotal    %5d s\n' "$$table" $$SECONDS; \
+	[ -z "$$failed" ]
+
+# verify writes nothing into the tree but .bin/.
+verify: staticcheck
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted (make fix):"; echo "$$unformatted"; exit 1; }
+	@unlisted=$$(git ls-files '*go.mod' | xargs -n1 dirname | grep -vxF -e tools $(MODULES:%=-e %) || true); \
+		[ -z "$$unlisted" ] || { echo "modules missing from MODULES: $$unlisted"; exit 1; }
+	@set -x; for m in $(MODULES); do (cd $$m && go vet ./... && $(CURDIR)/.bin/staticcheck ./...); done
+
+fix:
+	gofmt -w .
+	for m in tools $(MODULES); do (cd $$m && go mod tidy); done
+
+unit: race-warning
+	$(GOTEST) ./...
+
+tags:
+	go vet -tags hashicorpmetrics,batchtest ./...
+	$(GOTEST) -tags hashicorpmetrics ./internal/metrics
+	$(GOTEST) -tags batchtest ./testing/rafttest
+	cd testing/compat && $(GOTEST) -tags hashicorpmetrics ./...
+
+modules: race-warning
+	@set -x; for m in $(filter-out .,$(MODULES)); do (cd $$m && $(GOTEST) ./...); done
+
+staticcheck:
+	@go build -C tools -o $(CURDIR)/.bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+
+race-warning:
+	@[ -n "$(RACE)" ] || { echo; echo "*** NO C COMPILER: THE TESTS RUN WITHOUT THE RACE DETECTOR ***"; echo; }
