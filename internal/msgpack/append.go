@@ -11,9 +11,9 @@ const (
 	fixArray = 0x90
 	fixRaw   = 0xa0
 
-	nilByte  = 0xc0
-	falseBit = 0xc2
-	trueBit  = 0xc3
+	nilByte   = 0xc0
+	falseByte = 0xc2
+	trueByte  = 0xc3
 
 	bin8  = 0xc4
 	bin16 = 0xc5
@@ -59,9 +59,9 @@ func AppendNil(b []byte) []byte { return append(b, nilByte) }
 // AppendBool appends a boolean.
 func AppendBool(b []byte, v bool) []byte {
 	if v {
-		return append(b, trueBit)
+		return append(b, trueByte)
 	}
-	return append(b, falseBit)
+	return append(b, falseByte)
 }
 
 // AppendUint appends v as an unsigned number in the shortest form.
