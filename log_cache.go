@@ -165,10 +165,9 @@ func (r *entryRing) get(index uint64) *Log {
 	return *r.slot(index)
 }
 
-// add puts e behind the others and lets the oldest go for it. Others do not stay
-// if e does not follow them.
+// add puts e behind the others and lets the oldest go for it. If e does not follow
+// them, none of them stays.
 func (r *entryRing) add(e *Log) {
-	r.drop(e.Index, math.MaxUint64)
 	if e.Index != r.first+r.n {
 		r.dropOldest(r.n)
 		r.first = e.Index
