@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft/testing/interop/node/control"
+)
+
+// cluster is the servers and what is known of them. One goroutine per server,
+// watch, keeps the knowledge fresh; everybody else reads it.
+type cluster struct {
+	dir   string
+	procs []*process
+	epoch time.Time // zero of the driver's clock
+
+	mu      sync.Mutex
+	leaders leaders
+	view    map[string]seen
+	stats   stats
+	fault   error // the first thing that must never happen
+	failed  chan struct{}
+}
+
+// seen is the last status that a server gave, and when.
+type seen struct {
+	control.Status
+	at  time.Time
+	run *incarnation
+}
+
+// stats is what the summary tells. Keys of the maps name libraries.
+type stats struct {
+	terms    uint64
+	elected  map[string]int // leaders by library
+	installs map[string]int // snapshots installed, "FROM -> TO"
+	actions  map[string]int
+	kills    int
+	dead     int // entries of no history, below a snapshot
+	verified int // leaders confirmed by VerifyLeader
+	stale    int // of them wrongly, by a peer
+}
+
+const (
+	pollInterval = 50 * time.Millisecond
+	pollTimeout  = 2 * time.Second
+	// fresh is how old a status may be to be believed.
+	fresh = 500 * time.Millisecond
+)
+
+// newCluster lays out one server for each name in mix; none runs yet.
+func newCluster(dir string, mix []string, libs map[string]library) (*cluster, error) {
+	c := &cluster{
+		dir: dir, epoch: time.Now(), view: map[string]seen{}, failed: make(chan struct{}),
+		stats: stats{elected: map[string]int{}, installs: map[string]int{}, actions: map[string]int{}},
+	}
+	var first []string
+	for i, name := range mix {
+		id := fmt.Sprintf("n%d", i+1)
+		addr, err := freeAddr()
+		if err != nil {
+			return nil, err
+		}
+		p := &process{id: id, addr: addr, dir: filepath.Join(dir, id), lib: libs[name]}
+		if err := os.MkdirAll(p.dir, 0o755); err != nil {
+			return nil, err
+		}
+		first = append(first, id+"="+addr)
+		c.procs = append(c.procs, p)
+	}
+	for _, p := range c.procs {
+		p.bootstrap = strings.Join(first, ",")
+	}
+	return c, nil
+}
+
+// freeAddr finds a port that nobody listens on, below those that the system
+// gives to outgoing connections: a server that is down for a while must get its
+// port back.
+func freeAddr() (string, error) {
+	var last error
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			last = err
+			continue
+		}
+		return addr, l.Close()
+	}
+	return "", fmt.Errorf("no free port: %w", last)
+}
+
+// now is the driver's clock.
+func (c *cluster) now() time.Duration { return time.Since(c.epoch) }
+
+// fail records the first thing that must never happen and ends the run.
+func (c *cluster) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fault == nil {
+		c.fault = err
+		close(c.failed)
+	}
+}
+
+// failure returns what fail recorded.
+func (c *cluster) failure() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.fault
+}
+
+// killAll ends every process.
+func (c *cluster) killAll() {
+	for _, p := range c.procs {
+		p.kill()
+	}
+}
+
+// watch asks p for its status until ctx ends and holds it against what is known.
+func (c *cluster) watch(ctx context.Context, p *process) {
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := p.checkAlive(); err != nil {
+			c.fail(err)
+			return
+		}
+		run := p.current()
+		if st, err := p.status(ctx, pollTimeout); err == nil {
+			c.learn(p, seen{st, time.Now(), run})
+		}
+	}
+}
+
+// learn takes in a status.
+func (c *cluster) learn(p *process, now seen) {
+	c.mu.Lock()
+	isNew, err := c.leaders.see(now.Status)
+	if isNew {
+		c.stats.elected[p.library().name]++
+	}
+	c.stats.terms = max(c.stats.terms, now.Term)
+	if old := c.view[p.id]; old.run == now.run && now.Installs > old.Installs || old.run != now.run && now.Installs > 0 {
+		c.noteInstall(p, now, max(now.Installs-old.Installs, 1))
+	}
+	c.view[p.id] = now
+	c.mu.Unlock()
+	if err != nil {
+		c.fail(fmt.Errorf("%s (%s): %w", p.id, p.library().name, err))
+	}
+}
+
+// noteInstall counts snapshots that p got from the leader that it names.
+func (c *cluster) noteInstall(p *process, now seen, n int) {
+	from := "unknown"
+	for _, q := range c.procs {
+		if q.id == now.Leader {
+			from = q.library().name
+		}
+	}
+	c.stats.installs[from+" -> "+p.library().name] += n
+}
+
+// last returns the last status of p and whether it is of its present run.
+func (c *cluster) last(p *process) (seen, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.view[p.id]
+	return s, s.run != nil && s.run == p.current()
+}
+
+// leader returns the server that was lately seen to lead the highest term, nil if
+// none.
+func (c *cluster) leader() *process {
+	var best *process
+	var term uint64
+	for _, p := range c.procs {
+		if s, ok := c.last(p); ok && s.State == "Leader" && s.Term > term && time.Since(s.at) < fresh {
+			best, term = p, s.Term
+		}
+	}
+	return best
+}
+
+// describe is the state of all servers on a few lines.
+func (c *cluster) describe() string {
+	var b strings.Builder
+	for _, p := range c.procs {
+		s, up := c.last(p)
+		fmt.Fprintf(&b, "  %s %-16s up=%-5v %-9s term=%d leader=%-3s log=%d..%d commit=%d applied=%d count=%d chain=%s snapshot=%d seen %v ago %v\n",
+			p.id, p.library().name, up, s.State, s.Term, s.Leader, s.First, s.Last, s.Commit, s.Applied, s.Count,
+			s.Chain, s.Snapshot, time.Since(s.at).Round(time.Millisecond), s.Servers)
+	}
+	return b.String()
+}
+
+// await waits until cond holds, at most timeout.
+func (c *cluster) await(ctx context.Context, timeout time.Duration, what string, cond func() bool) error {
+	deadline := time.NewTimer(timeout)
+	defer deadline.Stop()
+	tick := time.NewTicker(pollInterval / 2)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.failed:
+			return c.failure()
+		case <-deadline.C:
+			return fmt.Errorf("waited %v in vain until %s\n%s", timeout, what, c.describe())
+		case <-tick.C:
+		}
+	}
+	return nil
+}

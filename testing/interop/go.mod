@@ -1,0 +1,7 @@
+module github.com/hashicorp/raft/testing/interop
+
+go 1.25.0
+
+require github.com/hashicorp/raft/testing/interop/node v0.0.0
+
+replace github.com/hashicorp/raft/testing/interop/node => ./node

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// library is one implementation: a directory of peers/ and the node built there.
+type library struct {
+	name   string
+	binary string
+}
+
+// peer reports whether this is another library than the repository's own.
+func (l library) peer() bool { return strings.HasPrefix(l.name, "upstream-") }
+
+// build builds the node of peers/NAME for each name that occurs into dir.
+func build(ctx context.Context, peers, dir string, names []string, race bool) (map[string]library, error) {
+	libs := map[string]library{}
+	for _, name := range names {
+		if _, done := libs[name]; done {
+			continue
+		}
+		binary, err := filepath.Abs(filepath.Join(dir, "node-"+name))
+		if err != nil {
+			return nil, err
+		}
+		args := []string{"build", "-o", binary}
+		if race {
+			args = append(args, "-race")
+		}
+		cmd := exec.CommandContext(ctx, "go", append(args, ".")...)
+		cmd.Dir = filepath.Join(peers, name)
+		cmd.Env = append(os.Environ(), "GOWORK=off")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("build %s: %w\n%s", cmd.Dir, err, out)
+		}
+		libs[name] = library{name: name, binary: binary}
+	}
+	return libs, nil
+}

@@ -1,0 +1,11 @@
+// The node with hashicorp/raft v1.7.3.
+package main
+
+import (
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"github.com/hashicorp/raft/testing/interop/node"
+)
+
+func main() {
+	node.Main(func(path string) (node.Store, error) { return raftboltdb.NewBoltStore(path) })
+}

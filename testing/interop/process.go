@@ -1,0 +1,232 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/raft/testing/interop/node/control"
+)
+
+// process is one server of the cluster: an ID, an address and a data directory
+// that stay, and the operating system's process that runs on them now, if any.
+type process struct {
+	id, addr, dir string
+	bootstrap     string
+
+	mu   sync.Mutex
+	lib  library
+	live *incarnation // nil while down
+	runs int
+}
+
+// incarnation is one run of a process.
+type incarnation struct {
+	cmd    *exec.Cmd
+	stdin  io.Closer     // its end makes the node exit, however the driver dies
+	base   string        // URL of the control interface
+	exited chan struct{} // closed when the process is gone
+	meant  chan struct{} // closed before it is killed on purpose
+}
+
+// startTimeout bounds the time until a started node answers: it opens its store,
+// restores a snapshot, and the machine may be busy.
+const startTimeout = 60 * time.Second
+
+// start runs the process and returns when it answers.
+func (p *process) start() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.live != nil {
+		return fmt.Errorf("%s runs already", p.id)
+	}
+	logFile, err := os.OpenFile(p.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer logFile.Close()
+	p.runs++
+	fmt.Fprintf(logFile, "=== run %d of %s: %s\n", p.runs, p.id, p.lib.name)
+	live, err := launch(logFile, p.lib.binary,
+		"-id", p.id, "-raft", p.addr, "-dir", filepath.Join(p.dir, "data"), "-bootstrap", p.bootstrap)
+	if err != nil {
+		return fmt.Errorf("%s (%s): %w", p.id, p.lib.name, err)
+	}
+	p.live = live
+	return nil
+}
+
+// launch starts a node in a process group of its own and waits for its greeting.
+func launch(logFile *os.File, binary string, args ...string) (*incarnation, error) {
+	cmd := exec.Command(binary, args...)
+	cmd.Stderr = logFile
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	live := &incarnation{cmd: cmd, stdin: stdin, exited: make(chan struct{}), meant: make(chan struct{})}
+	greeting := make(chan error, 1)
+	go func() {
+		var hello control.Hello
+		err := json.NewDecoder(bufio.NewReader(stdout)).Decode(&hello)
+		live.base = "http://" + hello.Control
+		greeting <- err
+		_ = cmd.Wait()
+		close(live.exited)
+	}()
+	select {
+	case err = <-greeting:
+	case <-time.After(startTimeout):
+		err = fmt.Errorf("no greeting within %v", startTimeout)
+	}
+	if err != nil {
+		live.kill()
+		return nil, fmt.Errorf("did not start: %w", err)
+	}
+	return live, nil
+}
+
+// kill ends the incarnation with SIGKILL and waits until it is gone.
+func (l *incarnation) kill() {
+	close(l.meant)
+	_ = syscall.Kill(-l.cmd.Process.Pid, syscall.SIGKILL)
+	_ = l.stdin.Close()
+	<-l.exited
+}
+
+// crashed reports whether the incarnation ended by itself.
+func (l *incarnation) crashed() bool {
+	select {
+	case <-l.meant:
+		return false
+	default:
+	}
+	select {
+	case <-l.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// kill ends the process as a power failure of its own would, but for what the
+// operating system still holds.
+func (p *process) kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.live != nil {
+		p.live.kill()
+		p.live = nil
+	}
+}
+
+// signal sends SIGSTOP or SIGCONT.
+func (p *process) signal(s syscall.Signal) error {
+	live := p.current()
+	if live == nil {
+		return fmt.Errorf("%s is down", p.id)
+	}
+	return syscall.Kill(-live.cmd.Process.Pid, s)
+}
+
+func (p *process) current() *incarnation {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.live
+}
+
+// library returns what the process runs, or ran last.
+func (p *process) library() library {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lib
+}
+
+// setLibrary changes what the process runs from its next start on.
+func (p *process) setLibrary(lib library) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lib = lib
+}
+
+func (p *process) logPath() string { return filepath.Join(p.dir, "log") }
+
+// checkAlive returns an error if the process ended by itself.
+func (p *process) checkAlive() error {
+	if live := p.current(); live != nil && live.crashed() {
+		return fmt.Errorf("%s (%s) ended by itself: %v, see %s",
+			p.id, p.library().name, live.cmd.ProcessState, p.logPath())
+	}
+	return nil
+}
+
+var (
+	errDown = errors.New("process is down")
+	client  = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 32}}
+)
+
+// call sends a request to the control interface and decodes the answer into out.
+func (p *process) call(ctx context.Context, method, path string, params url.Values, body []byte, out any) error {
+	live := p.current()
+	if live == nil {
+		return errDown
+	}
+	req, err := http.NewRequestWithContext(ctx, method, live.base+path+"?"+params.Encode(), bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s %s: %s", method, path, resp.Status)
+	}
+	return json.NewDecoder(resp.Body).Decode(out)
+}
+
+// do asks for a change and returns what became of it. No answer, whatever the
+// reason, is an unknown outcome.
+func (p *process) do(ctx context.Context, timeout time.Duration, path string, params url.Values, body []byte) control.Result {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var res control.Result
+	err := p.call(ctx, http.MethodPost, path, params, body, &res)
+	switch {
+	case errors.Is(err, errDown):
+		return control.Result{Outcome: control.Refused, Error: err.Error()}
+	case err != nil:
+		return control.Result{Outcome: control.Unknown, Error: err.Error()}
+	}
+	return res
+}
+
+// status asks the node what it thinks of itself.
+func (p *process) status(ctx context.Context, timeout time.Duration) (control.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var st control.Status
+	err := p.call(ctx, http.MethodGet, control.GetState, nil, nil, &st)
+	return st, err
+}
