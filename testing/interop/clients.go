@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
-	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -123,21 +122,26 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// verify asks every server that claims to lead, again and again, whether it does.
-// One that says yes must not be of an older term than a command that had been
-// acknowledged when it was asked: a reader would miss that command.
+// verify asks every server that was last seen to lead, again and again, whether
+// it does. One that says yes must not be of an older term than a command that had
+// been acknowledged when it was asked: a reader would miss that command. It does
+// not wait for one answer before it asks again: the question that matters is the
+// one that a stopped leader gets when there is already another.
 func (w *writers) verify(ctx context.Context) {
+	var asked sync.WaitGroup
+	defer asked.Wait()
 	for ; ctx.Err() == nil; sleep(ctx, 100*time.Millisecond) {
 		for _, p := range w.c.procs {
-			s, up := w.c.last(p)
-			if !up || s.State != "Leader" {
+			if s, up := w.c.last(p); !up || s.State != "Leader" {
 				continue
 			}
 			lib, acked := p.library(), w.ackedTerm.Load()
-			res := p.do(ctx, applyTimeout, control.Verify, url.Values{}, nil)
-			if res.Outcome == control.Acked {
-				w.c.noteVerified(p, lib, res.Term, acked)
-			}
+			asked.Go(func() {
+				res := p.do(ctx, applyTimeout, control.Verify, nil, nil)
+				if res.Outcome == control.Acked {
+					w.c.noteVerified(p, lib, res.Term, acked)
+				}
+			})
 		}
 	}
 }

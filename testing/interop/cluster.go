@@ -29,7 +29,7 @@ type cluster struct {
 	failed  chan struct{}
 }
 
-// seen is the last status that a server gave, and when.
+// seen is the last status that a server gave, and when it was asked for.
 type seen struct {
 	control.Status
 	at  time.Time
@@ -139,9 +139,9 @@ func (c *cluster) watch(ctx context.Context, p *process) {
 			c.fail(err)
 			return
 		}
-		run := p.current()
+		asked, run := time.Now(), p.current()
 		if st, err := p.status(ctx, pollTimeout); err == nil {
-			c.learn(p, seen{st, time.Now(), run})
+			c.learn(p, seen{st, asked, run})
 		}
 	}
 }

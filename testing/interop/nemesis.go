@@ -234,11 +234,12 @@ func (n *nemesis) lag(ctx context.Context, p *process) error {
 		return n.killLeader(ctx)
 	}
 	n.shoot(p)
-	n.c.mu.Lock()
-	has := n.c.view[p.id].Last
-	n.c.mu.Unlock()
+	has, err := n.lastIndex(ctx, time.Now())
+	if err != nil {
+		return err
+	}
 	asked := time.Now()
-	err := n.c.await(ctx, recovery, "the leader has compacted past "+p.id, func() bool {
+	err = n.c.await(ctx, recovery, "the leader has compacted past "+p.id, func() bool {
 		lead := n.c.leader()
 		if lead == nil {
 			return false
@@ -264,6 +265,21 @@ func (n *nemesis) lag(ctx context.Context, p *process) error {
 		return err
 	}
 	return n.whole(ctx)
+}
+
+// lastIndex returns the last index of the leader at some time after since.
+func (n *nemesis) lastIndex(ctx context.Context, since time.Time) (uint64, error) {
+	var last uint64
+	err := n.c.await(ctx, recovery, "the leader tells its last index", func() bool {
+		lead := n.c.leader()
+		if lead == nil {
+			return false
+		}
+		s, _ := n.c.last(lead)
+		last = s.Last
+		return s.at.After(since)
+	})
+	return last, err
 }
 
 // membership demotes p, gives it back its vote, removes it, and takes it in again.
