@@ -15,7 +15,7 @@ const peer = "upstream-1.8.0"
 // TestTour lives through every action once with every kind of leader.
 func TestTour(t *testing.T) {
 	for _, mix := range []string{"ours " + peer + " " + peer, peer + " ours ours"} {
-		t.Run(mix, func(t *testing.T) { runCluster(t, options{mix: strings.Fields(mix)}) })
+		t.Run(mix, func(t *testing.T) { runCluster(t, options{mix: strings.Fields(mix), duration: 25 * time.Second}) })
 	}
 }
 

@@ -30,7 +30,7 @@ func build(ctx context.Context, peers, dir string, names []string, race bool) (m
 			return nil, err
 		}
 		args := []string{"build", "-o", binary}
-		if race {
+		if race && !(library{name: name}).peer() {
 			args = append(args, "-race")
 		}
 		cmd := exec.CommandContext(ctx, "go", append(args, ".")...)

@@ -32,7 +32,7 @@ func main() {
 	flag.DurationVar(&o.pace, "pace", 5*time.Millisecond, "pause of a client between two commands, on average")
 	flag.StringVar(&o.dir, "dir", "", "directory for data and logs, by default a temporary one")
 	flag.BoolVar(&o.keep, "keep", false, "keep data and logs after success")
-	flag.BoolVar(&o.race, "race", false, "build the nodes with the race detector")
+	flag.BoolVar(&o.race, "race", false, "build the nodes of this library with the race detector; a race ends the run")
 	flag.Parse()
 	o.mix = strings.Split(mix, ",")
 

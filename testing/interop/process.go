@@ -72,6 +72,7 @@ func (p *process) start() error {
 func launch(logFile *os.File, binary string, args ...string) (*incarnation, error) {
 	cmd := exec.Command(binary, args...)
 	cmd.Stderr = logFile
+	cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1") // a race is a crash
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

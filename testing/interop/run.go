@@ -28,7 +28,7 @@ type options struct {
 	pace     time.Duration // between two commands of a client, on average
 	dir      string        // for data and logs; empty: a temporary one
 	keep     bool          // keep dir after success
-	race     bool          // build nodes with the race detector
+	race     bool          // build nodes of this library with the race detector
 	out      io.Writer
 }
 
