@@ -1,0 +1,291 @@
+package raft
+
+import (
+	"errors"
+
+	"github.com/hashicorp/raft/internal/msgpack"
+)
+
+// This file decodes the messages; it owns no state. What an older, newer or
+// foreign sender may do (fields in any order, unknown or missing ones, a struct
+// as an array) is accepted; what it claims allocates nothing (R17).
+
+// The names of a struct's fields in Go's order of declaration, in which they
+// stand when a struct comes as an array. The header's come first.
+func fieldNames(names ...string) []string {
+	return append([]string{"ProtocolVersion", "ID", "Addr"}, names...)
+}
+
+var (
+	appendEntriesRequestFields    = fieldNames("Term", "Leader", "PrevLogEntry", "PrevLogTerm", "Entries", "LeaderCommitIndex")
+	appendEntriesResponseFields   = fieldNames("Term", "LastLog", "Success", "NoRetryBackoff")
+	requestVoteRequestFields      = fieldNames("Term", "Candidate", "LastLogIndex", "LastLogTerm", "LeadershipTransfer")
+	requestVoteResponseFields     = fieldNames("Term", "Peers", "Granted")
+	requestPreVoteRequestFields   = fieldNames("Term", "LastLogIndex", "LastLogTerm")
+	requestPreVoteResponseFields  = fieldNames("Term", "Granted")
+	installSnapshotRequestFields  = fieldNames("SnapshotVersion", "Term", "Leader", "LastLogIndex", "LastLogTerm", "Peers", "Configuration", "ConfigurationIndex", "Size")
+	installSnapshotResponseFields = fieldNames("Term", "Success")
+	headerFields                  = fieldNames()
+
+	logFields = []string{"Index", "Term", "Type", "Data", "Extensions", "AppendedAt"}
+)
+
+// maxRequestEntries is how many entries a request may have. Senders stay far
+// below: hashicorp/raft at 1024, this library at what fits in a request's bytes.
+// An entry needs much more memory than an empty one takes on the wire, so
+// without a bound a stream of them would be a cheap way to exhaust it.
+const maxRequestEntries = 1 << 16
+
+// preallocatedEntries is how many entries a request may claim to have and get
+// room for before they have arrived.
+const preallocatedEntries = 64
+
+var errTooManyEntries = errors.New("too many entries in one request")
+
+// decodeField reads the value of a field of the header.
+func (h *RPCHeader) decodeField(d *msgpack.Stream, name string) {
+	switch name {
+	case "ProtocolVersion":
+		h.ProtocolVersion = ProtocolVersion(d.Int())
+	case "ID":
+		h.ID = d.Bytes()
+	case "Addr":
+		h.Addr = d.Bytes()
+	}
+}
+
+func (r *AppendEntriesRequest) decode(d *msgpack.Stream) {
+	f := d.Struct(appendEntriesRequestFields)
+	if f.Nil {
+		*r = AppendEntriesRequest{}
+	}
+	for f.Next() {
+		switch f.Name {
+		case "Term":
+			r.Term = d.Uint()
+		case "Leader":
+			r.Leader = d.Bytes()
+		case "PrevLogEntry":
+			r.PrevLogEntry = d.Uint()
+		case "PrevLogTerm":
+			r.PrevLogTerm = d.Uint()
+		case "Entries":
+			r.Entries = decodeLogs(d)
+		case "LeaderCommitIndex":
+			r.LeaderCommitIndex = d.Uint()
+		default:
+			r.decodeField(d, f.Name)
+		}
+	}
+}
+
+func decodeLogs(d *msgpack.Stream) []*Log {
+	n, isNil := d.Array()
+	if isNil {
+		return nil
+	}
+	if n > maxRequestEntries {
+		d.Fail(errTooManyEntries)
+		return nil
+	}
+	entries := make([]*Log, 0, min(n, preallocatedEntries))
+	for ; n > 0 && d.Err() == nil; n-- {
+		entries = append(entries, decodeLog(d))
+	}
+	return entries
+}
+
+// decodeLog reads one entry. A nil one stays nil; it is for the core to refuse.
+func decodeLog(d *msgpack.Stream) *Log {
+	f := d.Struct(logFields)
+	if f.Nil {
+		return nil
+	}
+	e := new(Log)
+	for f.Next() {
+		switch f.Name {
+		case "Index":
+			e.Index = d.Uint()
+		case "Term":
+			e.Term = d.Uint()
+		case "Type":
+			e.Type = LogType(d.Uint8())
+		case "Data":
+			e.Data = d.Bytes()
+		case "Extensions":
+			e.Extensions = d.Bytes()
+		case "AppendedAt":
+			e.AppendedAt = d.Time()
+		}
+	}
+	return e
+}
+
+func (r *AppendEntriesResponse) decode(d *msgpack.Stream) {
+	f := d.Struct(appendEntriesResponseFields)
+	if f.Nil {
+		*r = AppendEntriesResponse{}
+	}
+	for f.Next() {
+		switch f.Name {
+		case "Term":
+			r.Term = d.Uint()
+		case "LastLog":
+			r.LastLog = d.Uint()
+		case "Success":
+			r.Success = d.Bool()
+		case "NoRetryBackoff":
+			r.NoRetryBackoff = d.Bool()
+		default:
+			r.decodeField(d, f.Name)
+		}
+	}
+}
+
+func (r *RequestVoteRequest) decode(d *msgpack.Stream) {
+	f := d.Struct(requestVoteRequestFields)
+	if f.Nil {
+		*r = RequestVoteRequest{}
+	}
+	for f.Next() {
+		switch f.Name {
+		case "Term":
+			r.Term = d.Uint()
+		case "Candidate":
+			r.Candidate = d.Bytes()
+		case "LastLogIndex":
+			r.LastLogIndex = d.Uint()
+		case "LastLogTerm":
+			r.LastLogTerm = d.Uint()
+		case "LeadershipTransfer":
+			r.LeadershipTransfer = d.Bool()
+		default:
+			r.decodeField(d, f.Name)
+		}
+	}
+}
+
+func (r *RequestVoteResponse) decode(d *msgpack.Stream) {
+	f := d.Struct(requestVoteResponseFields)
+	if f.Nil {
+		*r = RequestVoteResponse{}
+	}
+	for f.Next() {
+		switch f.Name {
+		case "Term":
+			r.Term = d.Uint()
+		case "Peers":
+			r.Peers = d.Bytes()
+		case "Granted":
+			r.Granted = d.Bool()
+		default:
+			r.decodeField(d, f.Name)
+		}
+	}
+}
+
+func (r *RequestPreVoteRequest) decode(d *msgpack.Stream) {
+	f := d.Struct(requestPreVoteRequestFields)
+	if f.Nil {
+		*r = RequestPreVoteRequest{}
+	}
+	for f.Next() {
+		switch f.Name {
+		case "Term":
+			r.Term = d.Uint()
+		case "LastLogIndex":
+			r.LastLogIndex = d.Uint()
+		case "LastLogTerm":
+			r.LastLogTerm = d.Uint()
+		default:
+			r.decodeField(d, f.Name)
+		}
+	}
+}
+
+func (r *RequestPreVoteResponse) decode(d *msgpack.Stream) {
+	f := d.Struct(requestPreVoteResponseFields)
+	if f.Nil {
+		*r = RequestPreVoteResponse{}
+	}
+	for f.Next() {
+		switch f.Name {
+		case "Term":
+			r.Term = d.Uint()
+		case "Granted":
+			r.Granted = d.Bool()
+		default:
+			r.decodeField(d, f.Name)
+		}
+	}
+}
+
+func (r *InstallSnapshotRequest) decode(d *msgpack.Stream) {
+	f := d.Struct(installSnapshotRequestFields)
+	if f.Nil {
+		*r = InstallSnapshotRequest{}
+	}
+	for f.Next() {
+		switch f.Name {
+		case "SnapshotVersion":
+			r.SnapshotVersion = SnapshotVersion(d.Int())
+		case "Term":
+			r.Term = d.Uint()
+		case "Leader":
+			r.Leader = d.Bytes()
+		case "LastLogIndex":
+			r.LastLogIndex = d.Uint()
+		case "LastLogTerm":
+			r.LastLogTerm = d.Uint()
+		case "Peers":
+			r.Peers = d.Bytes()
+		case "Configuration":
+			r.Configuration = d.Bytes()
+		case "ConfigurationIndex":
+			r.ConfigurationIndex = d.Uint()
+		case "Size":
+			r.Size = d.Int64()
+		default:
+			r.decodeField(d, f.Name)
+		}
+	}
+}
+
+func (r *InstallSnapshotResponse) decode(d *msgpack.Stream) {
+	f := d.Struct(installSnapshotResponseFields)
+	if f.Nil {
+		*r = InstallSnapshotResponse{}
+	}
+	for f.Next() {
+		switch f.Name {
+		case "Term":
+			r.Term = d.Uint()
+		case "Success":
+			r.Success = d.Bool()
+		default:
+			r.decodeField(d, f.Name)
+		}
+	}
+}
+
+func (r *TimeoutNowRequest) decode(d *msgpack.Stream) {
+	if decodeHeaderOnly(d, &r.RPCHeader) {
+		*r = TimeoutNowRequest{}
+	}
+}
+
+func (r *TimeoutNowResponse) decode(d *msgpack.Stream) {
+	if decodeHeaderOnly(d, &r.RPCHeader) {
+		*r = TimeoutNowResponse{}
+	}
+}
+
+// decodeHeaderOnly reads a struct that has nothing but the header, and reports
+// whether there was nil in its place.
+func decodeHeaderOnly(d *msgpack.Stream, h *RPCHeader) (isNil bool) {
+	f := d.Struct(headerFields)
+	for f.Next() {
+		h.decodeField(d, f.Name)
+	}
+	return f.Nil
+}
