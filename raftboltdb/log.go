@@ -119,7 +119,7 @@ func (s *BoltStore) put(bucket *bbolt.Bucket, logs []*raft.Log) (size int, err e
 func (s *BoltStore) DeleteRange(min, max uint64) error {
 	return s.db.Update(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketLogs).Cursor()
-		// A cursor's Next is no way on from a key that was deleted.
+		// bbolt wants a cursor to be positioned anew after each change.
 		for next := min; ; next++ {
 			key, _ := c.Seek(uint64Bytes(next))
 			if key == nil {

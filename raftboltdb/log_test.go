@@ -91,8 +91,8 @@ func TestLog(t *testing.T) {
 		}, "1..4: 1@1 2@1 3@2 4@2"},
 		{"the last index there is", func(s *BoltStore) error {
 			l := &raft.Log{Index: math.MaxUint64}
-			return errors.Join(s.StoreLog(l), s.DeleteRange(math.MaxUint64, math.MaxUint64))
-		}, "0..0: "},
+			return errors.Join(s.StoreLogs(entries(1, 1, 1)), s.StoreLog(l), s.DeleteRange(math.MaxUint64, math.MaxUint64))
+		}, "1..1: 1@1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := openNew(t)

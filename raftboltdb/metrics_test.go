@@ -77,6 +77,8 @@ func TestRunMetrics(t *testing.T) {
 func TestReportsAreDeltas(t *testing.T) {
 	s := openNew(t)
 	sink := record(t)
+	_, err := s.FirstIndex() // of the first report
+	must(t, err)
 	var r statsReport
 	r.emit(s.db.Stats())
 	const name = "raft.boltdb.totalReadTxn"
