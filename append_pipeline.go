@@ -17,7 +17,9 @@ type pendingAppend struct {
 }
 
 func newPendingAppend(args *AppendEntriesRequest, resp *AppendEntriesResponse) *pendingAppend {
-	return &pendingAppend{future: newFuture(), start: time.Now(), args: args, resp: resp}
+	a := &pendingAppend{start: time.Now(), args: args, resp: resp}
+	a.init()
+	return a
 }
 
 // Start is when AppendEntries was called, which is not later than when the

@@ -59,10 +59,15 @@ type future struct {
 	err  error
 }
 
-func newFuture() future { return future{done: make(chan struct{})} }
+func newFuture() *future {
+	f := new(future)
+	f.init()
+	return f
+}
 
-// respond completes the future and reports whether this call did it. prepare, if
-// not nil, sets other results first.
+func (f *future) init() { f.done = make(chan struct{}) }
+
+// respond completes the future.
 func (f *future) respond(err error) {
 	f.once.Do(func() {
 		f.err = err
@@ -73,4 +78,43 @@ func (f *future) respond(err error) {
 func (f *future) Error() error {
 	<-f.done
 	return f.err
+}
+
+// logFuture is the future of an entry.
+type logFuture struct {
+	future
+	log      Log // what to append; index and term are set by the leader
+	response interface{}
+}
+
+func newLogFuture(l Log) *logFuture {
+	f := &logFuture{log: l}
+	f.init()
+	return f
+}
+
+// Index and Response are valid once Error has returned.
+func (f *logFuture) Index() uint64 {
+	<-f.done
+	return f.log.Index
+}
+
+func (f *logFuture) Response() interface{} {
+	<-f.done
+	return f.response
+}
+
+// applied completes the future with the FSM's response.
+func (f *logFuture) applied(resp interface{}, err error) {
+	f.once.Do(func() {
+		f.response, f.err = resp, err
+		close(f.done)
+	})
+}
+
+// failed returns a future that is done.
+func failed(err error) *logFuture {
+	f := newLogFuture(Log{})
+	f.respond(err)
+	return f
 }

@@ -1,0 +1,275 @@
+package raft
+
+import (
+	"errors"
+	"time"
+)
+
+// lane is one session of AppendEntries with a peer, run by two goroutines: one
+// calls the pipeline, which may block, the other waits for its answers. The first
+// failure ends it, and a new session has a new lane, so an answer always says
+// which session it belongs to (R6).
+type lane struct {
+	to   Server
+	lead *leadership
+	peer *peer // main's; the goroutines only hand it back
+
+	reqs chan *laneRequest // has room for a whole window
+	done chan struct{}     // closed by main: the session is over
+}
+
+// laneRequest is one request on its way through a lane.
+type laneRequest struct {
+	req   *AppendEntriesRequest
+	fetch int // read up to so many entries from the store first
+	bytes int
+	epoch int       // of the progress
+	round uint64    // of the reads
+	sent  time.Time // when main handed it over
+}
+
+// match is the last index that an answer of success vouches for.
+func (q *laneRequest) match() uint64 {
+	return q.req.PrevLogEntry + uint64(len(q.req.Entries))
+}
+
+func newLane(p *peer, l *leadership) *lane {
+	return &lane{
+		to: p.server, lead: l, peer: p,
+		reqs: make(chan *laneRequest, p.progress.window+1),
+		done: make(chan struct{}),
+	}
+}
+
+// laneResult is the event of an answer, or of the end of a lane.
+type laneResult struct {
+	lane *lane
+	req  *laneRequest
+	resp *AppendEntriesResponse
+	err  error // the lane is broken
+}
+
+// laneRead is the event of a request whose entries have been read from the store,
+// or could not be. It comes before the request's answer.
+type laneRead struct {
+	lane *lane
+	req  *laneRequest
+	err  error // the request was not sent
+}
+
+var errNoTerm = errors.New("answer without a term")
+
+// runLane serves a lane until it breaks or is closed.
+func (r *Raft) runLane(ln *lane) {
+	pipe, err := r.trans.AppendEntriesPipeline(ln.to.ID, ln.to.Address)
+	if errors.Is(err, ErrPipelineReplicationNotSupported) {
+		r.runSerialLane(ln)
+		return
+	}
+	if err != nil {
+		r.report(laneResult{lane: ln, err: err})
+		return
+	}
+	sent := make(chan *laneRequest, cap(ln.reqs))
+	r.workers.Go(func() { r.receive(ln, pipe, sent) })
+	for {
+		select {
+		case q := <-ln.reqs:
+			if !r.fetch(ln, q) {
+				continue
+			}
+			sent <- q // has room: main never has more requests in flight
+			if _, err := pipe.AppendEntries(q.req, new(AppendEntriesResponse)); err != nil {
+				r.report(laneResult{lane: ln, req: q, err: err})
+				return
+			}
+		case <-ln.done:
+			return
+		case <-r.stopping:
+			return
+		}
+	}
+}
+
+// receive reports the answers that come out of a pipeline, in the order sent, and
+// closes it when the session is over: that also frees a sender that is stuck in it.
+// Nothing is expected of a pipeline that was closed.
+func (r *Raft) receive(ln *lane, pipe AppendPipeline, sent <-chan *laneRequest) {
+	defer pipe.Close()
+	for {
+		select {
+		case f := <-pipe.Consumer():
+			e := laneResult{lane: ln, req: <-sent, resp: f.Response(), err: f.Error()}
+			if e.err == nil && e.resp.Term == 0 {
+				e.err = errNoTerm
+			}
+			r.report(e)
+			if e.err != nil {
+				return
+			}
+		case <-ln.done:
+			return
+		case <-r.stopping:
+			return
+		}
+	}
+}
+
+// runSerialLane is runLane for transports without pipelines.
+func (r *Raft) runSerialLane(ln *lane) {
+	for {
+		select {
+		case q := <-ln.reqs:
+			if !r.fetch(ln, q) {
+				continue
+			}
+			e := laneResult{lane: ln, req: q, resp: new(AppendEntriesResponse)}
+			e.err = r.trans.AppendEntries(ln.to.ID, ln.to.Address, q.req, e.resp)
+			if e.err == nil && e.resp.Term == 0 {
+				e.err = errNoTerm
+			}
+			r.report(e)
+		case <-ln.done:
+			return
+		case <-r.stopping:
+			return
+		}
+	}
+}
+
+// fetch reads the entries that a request should carry, if main left them to the
+// lane. It reports whether the request can be sent.
+func (r *Raft) fetch(ln *lane, q *laneRequest) bool {
+	if q.fetch == 0 {
+		return true
+	}
+	entries, err := readEntries(r.logs, q.req.PrevLogEntry+1, q.fetch, requestBytes)
+	q.req.Entries = entries
+	r.report(laneRead{ln, q, err})
+	return err == nil
+}
+
+// readEntries reads up to n entries from lo on, within a bound of bytes but one at
+// least. A missing entry behind the first ends the range.
+func readEntries(logs LogStore, lo uint64, n, maxBytes int) ([]*Log, error) {
+	var entries []*Log
+	size := 0
+	for i := lo; i < lo+uint64(n) && size < maxBytes; i++ {
+		e := new(Log)
+		if err := logs.GetLog(i, e); err != nil {
+			if isNotFound(err) && i > lo {
+				break
+			}
+			return nil, &StoreError{"get", i, err}
+		}
+		entries = append(entries, e)
+		size += logSize(e)
+	}
+	return entries, nil
+}
+
+// beats is the heartbeat loop of a peer. It has one slot, in which the newest
+// heartbeat replaces one that has not gone out yet, and a hung call does not stop
+// the next.
+type beats struct {
+	peer *peer
+	lead *leadership
+	reqs chan *beat
+	done chan struct{}
+}
+
+type beat struct {
+	to    Server
+	req   *AppendEntriesRequest
+	round uint64
+	sent  time.Time
+}
+
+// beatResult is the event of an answered or failed heartbeat.
+type beatResult struct {
+	beats *beats
+	beat  *beat
+	resp  *AppendEntriesResponse
+	err   error
+}
+
+func (b *beats) put(bt *beat) {
+	select {
+	case <-b.reqs: // main is the only sender, so there is room now
+	default:
+	}
+	b.reqs <- bt
+}
+
+// maxBeatCalls bounds the heartbeats to one peer that are unanswered.
+const maxBeatCalls = 4
+
+// runBeats serves a heartbeat loop until it is closed.
+func (r *Raft) runBeats(b *beats) {
+	calls := make(chan struct{}, maxBeatCalls)
+	for {
+		select {
+		case calls <- struct{}{}:
+		case <-b.done:
+			return
+		case <-r.stopping:
+			return
+		}
+		select {
+		case bt := <-b.reqs:
+			r.workers.Go(func() {
+				r.sendBeat(b, bt)
+				<-calls
+			})
+		case <-b.done:
+			return
+		case <-r.stopping:
+			return
+		}
+	}
+}
+
+func (r *Raft) sendBeat(b *beats, bt *beat) {
+	resp := new(AppendEntriesResponse)
+	start := time.Now()
+	err := r.trans.AppendEntries(bt.to.ID, bt.to.Address, bt.req, resp)
+	if err == nil && resp.Term == 0 {
+		err = errNoTerm
+	}
+	if err == nil {
+		r.note.heartbeatTook(bt.to.ID, start)
+	}
+	r.report(beatResult{b, bt, resp, err})
+}
+
+// dialer is the outbound of a running node: a goroutine for each conversation.
+type dialer struct{ *Raft }
+
+func (d dialer) preVote(to Server, req *RequestPreVoteRequest, c *campaign) {
+	d.workers.Go(func() {
+		defer d.note.since([]string{"raft", "candidate", "preElectSelf"}, time.Now())
+		resp := new(RequestPreVoteResponse)
+		err := d.preVoter.RequestPreVote(to.ID, to.Address, req, resp)
+		d.report(preVoteResult{c, to.ID, req.Term, resp, err})
+	})
+}
+
+func (d dialer) vote(to Server, req *RequestVoteRequest, c *campaign) {
+	d.workers.Go(func() {
+		defer d.note.since([]string{"raft", "candidate", "electSelf"}, time.Now())
+		resp := new(RequestVoteResponse)
+		err := d.trans.RequestVote(to.ID, to.Address, req, resp)
+		d.report(voteResult{c, to.ID, resp, err})
+	})
+}
+
+func (d dialer) openLane(ln *lane)        { d.workers.Go(func() { d.runLane(ln) }) }
+func (d dialer) openBeats(b *beats)       { d.workers.Go(func() { d.runBeats(b) }) }
+func (d dialer) sendSnapshot(in *install) { d.workers.Go(func() { d.runInstall(in) }) }
+
+func (d dialer) timeoutNow(to Server, req *TimeoutNowRequest, term uint64) {
+	d.workers.Go(func() {
+		err := d.trans.TimeoutNow(to.ID, to.Address, req, new(TimeoutNowResponse))
+		d.report(transferResult{term, to.ID, err})
+	})
+}

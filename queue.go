@@ -1,0 +1,116 @@
+package raft
+
+import (
+	"sync"
+	"time"
+)
+
+// proposalQueue is where proposals wait for main. It is bounded by bytes; past the
+// bound callers wait, up to their timeout. Main is woken by one slot and takes all
+// there is, so a proposal costs no rendezvous of its own.
+type proposalQueue struct {
+	wake chan struct{} // one slot: there is something to take
+
+	mu     sync.Mutex
+	items  []*logFuture
+	bytes  int
+	closed error         // not nil: nothing is accepted any more
+	room   chan struct{} // closed and replaced when there is room again
+}
+
+// queueBytes bounds the proposals that wait.
+const queueBytes = 32 << 20
+
+func newProposalQueue() *proposalQueue {
+	return &proposalQueue{wake: make(chan struct{}, 1), room: make(chan struct{})}
+}
+
+// put queues f, or completes it with an error. It blocks while the queue is full,
+// for timeout at most if that is positive.
+func (q *proposalQueue) put(f *logFuture, timeout time.Duration) {
+	var expired <-chan time.Time
+	for {
+		room, err := q.tryPut(f)
+		if err != nil {
+			f.respond(err)
+			return
+		}
+		if room == nil {
+			return
+		}
+		if timeout > 0 && expired == nil {
+			t := time.NewTimer(timeout)
+			defer t.Stop()
+			expired = t.C
+		}
+		select {
+		case <-room:
+		case <-expired:
+			f.respond(ErrEnqueueTimeout)
+			return
+		}
+	}
+}
+
+// tryPut queues f if there is room, else it returns what to wait for.
+func (q *proposalQueue) tryPut(f *logFuture) (room <-chan struct{}, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed != nil {
+		return nil, q.closed
+	}
+	if q.bytes >= queueBytes {
+		return q.room, nil
+	}
+	q.items = append(q.items, f)
+	q.bytes += logSize(&f.log)
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+	return nil, nil
+}
+
+// take returns the proposals at the head of the queue, within a bound of bytes but
+// one at least.
+func (q *proposalQueue) take(maxBytes int) []*logFuture {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n, size := 0, 0
+	for n < len(q.items) {
+		s := logSize(&q.items[n].log)
+		if n > 0 && size+s > maxBytes {
+			break
+		}
+		size += s
+		n++
+	}
+	if n == 0 {
+		return nil
+	}
+	taken := q.items[:n:n]
+	if n == len(q.items) {
+		q.items = nil
+	} else {
+		q.items = q.items[n:]
+	}
+	if q.bytes >= queueBytes && q.bytes-size < queueBytes {
+		close(q.room)
+		q.room = make(chan struct{})
+	}
+	q.bytes -= size
+	return taken
+}
+
+// close completes what waits and all that comes later with err.
+func (q *proposalQueue) close(err error) {
+	q.mu.Lock()
+	items := q.items
+	q.items, q.bytes, q.closed = nil, 0, err
+	close(q.room)
+	q.room = make(chan struct{})
+	q.mu.Unlock()
+	for _, f := range items {
+		f.respond(err)
+	}
+}

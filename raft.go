@@ -1,0 +1,542 @@
+package raft
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// RaftState is the role of a node.
+type RaftState uint32
+
+const (
+	// Follower is the role of a node that has a leader, or waits for one.
+	Follower RaftState = iota
+
+	// Candidate is the role of a node that stands for election, or asks whether
+	// it could win one.
+	Candidate
+
+	// Leader is the role of the one node per term that appends to the log.
+	Leader
+
+	// Shutdown is the state of a node that has ended.
+	Shutdown
+)
+
+// String returns the name of the constant, "Unknown" for others.
+func (s RaftState) String() string {
+	switch s {
+	case Follower:
+		return "Follower"
+	case Candidate:
+		return "Candidate"
+	case Leader:
+		return "Leader"
+	case Shutdown:
+		return "Shutdown"
+	default:
+		return "Unknown"
+	}
+}
+
+// Raft is a node. One goroutine, main, owns the protocol state; the others do the
+// waiting and report to main. Main never waits for any of them: every hand-over has
+// a slot that is known to be free. Its one blocking point is next.
+type Raft struct {
+	// RestoreCommittedLogs is Config.RestoreCommittedLogs.
+	RestoreCommittedLogs bool
+
+	// Immutable.
+	localID   ServerID
+	localAddr ServerAddress
+	header    RPCHeader
+	protocol  ProtocolVersion
+	logs      LogStore
+	stable    StableStore
+	snaps     SnapshotStore
+	trans     Transport
+	preVoter  WithPreVote // nil: no pre-vote
+	out       outbound
+	spawn     func(func())      // runs a worker; tests run it by hand
+	deliver   func(interface{}) // a worker's report to main
+	logger    hclog.Logger
+	note      *notes
+	notifier  *notifier
+	window    int
+
+	// Safe for any goroutine.
+	config    atomic.Pointer[Config]
+	reloading sync.Mutex
+	published atomic.Pointer[status]
+	proposals *proposalQueue
+	calls     chan interface{} // taken by main, one at a time
+	results   chan interface{} // reports of the workers
+	fsm       *fsmRunner
+	stopping  chan struct{}
+	stopOnce  sync.Once
+	ended     chan struct{} // closed when main has ended
+	endOnce   sync.Once
+	endErr    error // of waiting for the workers, see shutdown.go
+	workers   sync.WaitGroup
+
+	// Owned by main.
+	now      time.Time // of this step
+	conf_    *Config   // read once a step
+	rng      *rand.Rand
+	state    RaftState
+	hard     hardState
+	leader   candidate // zero: none known
+	heard    time.Time // of the leader, last
+	log      raftLog
+	configs  configurations
+	commit   uint64
+	writer   writer
+	sickness *sickness // not nil: the log store fails, see storage.go
+	campaign *campaign // not nil exactly while state == Candidate
+	lead     *leadership
+	handover *handover
+	forked   uint64 // the term of a leader that contradicts what is committed here
+
+	settled []*logFuture // of committed entries that the FSM has not got yet
+	work    fsmWork
+	taking  snapshotTaking
+	intake  *intake // the snapshot that is being received
+	leaving uint64  // shut down when this index is applied
+	failure error   // why the node stopped by itself
+
+	electionAt time.Time     // when to look at heard, or to stand again
+	patience   time.Duration // how long a leader may be silent, drawn anew each time
+	warned     bool          // of standing in the way of an election, once per stay
+	timer      *time.Timer
+	timerAt    time.Time
+}
+
+// conf is the configuration as of this step.
+func (r *Raft) conf() *Config { return r.conf_ }
+
+// run is the main goroutine.
+func (r *Raft) run() {
+	for r.state != Shutdown {
+		switch r.state {
+		case Follower:
+			r.runFollower()
+		case Candidate:
+			r.runCandidate()
+		case Leader:
+			r.runLeader()
+		}
+	}
+	r.end()
+}
+
+// next waits for something to happen and returns it.
+func (r *Raft) next() interface{} {
+	r.armTimer()
+	e := r.wait()
+	r.beginStep(time.Now())
+	return e
+}
+
+func (r *Raft) wait() interface{} {
+	select {
+	case rpc := <-r.trans.Consumer():
+		return rpc
+	case <-r.proposals.wake:
+		return proposed{}
+	case c := <-r.calls:
+		return c
+	case res := <-r.results:
+		return res
+	case <-r.timer.C:
+		return timeout{}
+	case <-r.stopping:
+		return stop{}
+	}
+}
+
+// beginStep fixes what a step sees of the outside: one time, one configuration.
+func (r *Raft) beginStep(now time.Time) {
+	r.now = now
+	r.conf_ = r.config.Load()
+}
+
+type (
+	timeout  struct{} // a deadline has passed
+	proposed struct{} // there are proposals in the queue
+	stop     struct{} // Shutdown was called
+)
+
+func (r *Raft) runFollower() {
+	for r.state == Follower {
+		r.stepFollower(r.next())
+		r.flush()
+	}
+}
+
+func (r *Raft) stepFollower(e interface{}) {
+	switch e := e.(type) {
+	case timeout:
+		r.handleDeadlines()
+		if r.state == Follower && !r.now.Before(r.electionAt) {
+			r.handleSilence()
+		}
+	case *bootstrapCall:
+		r.bootstrap(e)
+	default:
+		r.handle(e)
+	}
+}
+
+func (r *Raft) runCandidate() {
+	for r.state == Candidate {
+		r.stepCandidate(r.next())
+		r.flush()
+	}
+}
+
+func (r *Raft) stepCandidate(e interface{}) {
+	switch e := e.(type) {
+	case timeout:
+		r.handleDeadlines()
+		if r.state == Candidate && !r.now.Before(r.electionAt) {
+			r.note.electionTimeout()
+			r.standAgain()
+		}
+	case preVoteResult:
+		r.countPreVote(e)
+	case voteResult:
+		r.countVote(e)
+	default:
+		r.handle(e)
+	}
+}
+
+func (r *Raft) runLeader() {
+	for r.state == Leader {
+		r.stepLeader(r.next())
+		r.flush()
+	}
+}
+
+func (r *Raft) stepLeader(e interface{}) {
+	switch e := e.(type) {
+	case timeout:
+		r.handleDeadlines()
+		if r.state == Leader {
+			r.handleLeaderDeadlines()
+		}
+	case proposed: // flush takes them
+	case *membershipCall:
+		r.lead.changes = append(r.lead.changes, e.begin(r))
+	case *readCall:
+		r.lead.reads.add(max(r.commit, r.lead.start), e.done)
+	case transferCall:
+		r.startTransfer(e)
+	case transferResult:
+		r.handleTransferResult(e)
+	case *userRestore:
+		r.beginRestore(e)
+	case restoreWritten:
+		r.handleRestoreWritten(e)
+	default:
+		r.handle(e)
+	}
+}
+
+// handle deals with what means the same in every role, and refuses what only
+// another role can do.
+func (r *Raft) handle(e interface{}) {
+	switch e := e.(type) {
+	case RPC:
+		r.handleRPC(e)
+	case *batch:
+		r.handleWritten(e)
+	case fsmDone:
+		r.handleFSMDone(e)
+	case fsmSnapshot:
+		r.handleFSMSnapshot(e)
+	case snapshotDone:
+		r.handleSnapshotDone(e)
+	case intakeDone:
+		r.handleIntakeDone(e)
+	case compactFailed:
+		r.handleCompactFailed(e)
+	case *snapshotCall:
+		r.taking.waiting = append(r.taking.waiting, e)
+	case reloaded:
+		r.handleReloaded(e)
+	case stop:
+		r.become(Shutdown, r.hard.term)
+
+	case laneResult:
+		r.handleLaneResult(e)
+	case laneRead:
+		r.handleLaneRead(e)
+	case beatResult:
+		r.handleBeatResult(e)
+	case installResult:
+		r.handleInstallResult(e)
+	case preVoteResult:
+		r.latePreVote(e)
+	case voteResult:
+		r.lateVote(e)
+	case transferResult, restoreWritten: // of a leadership that is over
+
+	case proposed:
+		for _, f := range r.proposals.take(queueBytes * 2) {
+			f.respond(ErrNotLeader)
+		}
+	case *membershipCall:
+		e.future.respond(ErrNotLeader)
+	case *readCall:
+		e.done(0, ErrNotLeader)
+	case transferCall:
+		e.future.respond(ErrNotLeader)
+	case *userRestore:
+		e.future.respond(ErrNotLeader)
+	case *bootstrapCall:
+		e.future.respond(ErrCantBootstrap)
+	default:
+		panic(fmt.Sprintf("raft: unhandled event %T", e))
+	}
+}
+
+// flush hands work that is ready to workers that are free, and publishes what
+// others may see. It decides nothing.
+func (r *Raft) flush() {
+	if r.lead != nil {
+		r.flushLeader()
+	}
+	r.flushTaking()
+	r.writer.flush(r.now, r.commit)
+	r.flushFSM()
+	r.publish()
+}
+
+// become changes the state, the term and the leadership together; nothing else
+// writes any of them (R2). A leader that learns of a newer term must not send one
+// more request, least of all one that bears the new term.
+func (r *Raft) become(s RaftState, term uint64) {
+	assert(term >= r.hard.term, "term went back from %d to %d", r.hard.term, term)
+	assert(s != Leader || r.state == Candidate, "%v became leader", r.state)
+	wasLeader := r.lead != nil
+	if wasLeader {
+		r.endLeadership()
+		r.heard = r.now
+	}
+	if term > r.hard.term {
+		r.setHard(hardState{term: term})
+		r.forked = 0
+	}
+	r.campaign, r.warned = nil, false
+	old := r.state
+	r.state = s
+	r.setLeader(candidate{})
+	switch s {
+	case Follower:
+		r.setPatience()
+		r.electionAt = r.now.Add(r.patience)
+	case Candidate:
+		r.electionAt = r.now.Add(r.random(r.conf().ElectionTimeout))
+	case Leader:
+		r.setLeader(candidate{r.localID, r.localAddr})
+		r.publish() // before anyone is told
+		r.notifier.leadership(true)
+		r.beginLeadership()
+	}
+	r.note.stateChanged(old, s, r.hard.term)
+	if wasLeader {
+		r.publish()
+		r.notifier.leadership(false)
+	}
+}
+
+// setHard changes term and vote. Its one other caller is setVote.
+func (r *Raft) setHard(h hardState) {
+	assert(h.term >= r.hard.term, "term went back from %d to %d", r.hard.term, h.term)
+	r.hard = h
+	r.writer.setHard(h)
+}
+
+// setVote records our vote of this term. A server never votes twice in a term (R1).
+func (r *Raft) setVote(c candidate) {
+	assert(r.hard.vote == (candidate{}) || r.hard.vote.is(c), "second vote in term %d: %v after %v", r.hard.term, c, r.hard.vote)
+	r.setHard(hardState{r.hard.term, c})
+}
+
+// setLeader records whom we follow in this term.
+func (r *Raft) setLeader(c candidate) {
+	if c == r.leader {
+		return
+	}
+	r.leader = c
+	r.note.leaderChanged(c)
+	r.observeHandover()
+}
+
+// liveLeader returns the leader if it was heard of within HeartbeatTimeout: then
+// other candidates are refused (§4.2.3 of the dissertation).
+func (r *Raft) liveLeader() candidate {
+	if r.state == Leader || r.leader != (candidate{}) && r.now.Sub(r.heard) < r.conf().HeartbeatTimeout {
+		return r.leader
+	}
+	return candidate{}
+}
+
+// accept adds entries to the log view and sends them to the writer.
+func (r *Raft) accept(entries []*Log) {
+	for _, e := range entries {
+		c, ok, err := entryConfiguration(e, r.trans)
+		assert(err == nil, "accepted an undecodable configuration: %v", err) // checked before
+		if ok {
+			r.configs.append(configEntry{e.Index, c})
+			r.note.configuration(e.Index, c)
+		}
+	}
+	r.log.append(entries)
+	r.writer.append(entries)
+}
+
+// truncate drops accepted entries, and falls back to the configuration that was in
+// force before them (R8).
+func (r *Raft) truncate(from uint64) {
+	assert(from > r.commit, "truncating committed entry %d, commit %d", from, r.commit)
+	r.note.truncated(from, r.log.last.index)
+	r.log.truncate(from)
+	r.configs.truncate(from)
+	r.writer.truncateFrom(from)
+}
+
+// commitTo raises the commit index.
+func (r *Raft) commitTo(index uint64) {
+	if index <= r.commit {
+		return
+	}
+	before := r.commit
+	r.commit = index
+	if r.lead != nil {
+		r.settle(before)
+	}
+}
+
+// settle moves the futures of committed entries on to the FSM's queue, and deals
+// with a committed configuration without this node.
+func (r *Raft) settle(before uint64) {
+	l := r.lead
+	n := 0
+	for n < len(l.futures) && l.futures[n].log.Index <= r.commit {
+		r.note.committed(&l.futures[n].log)
+		n++
+	}
+	r.note.commitBatch(r.commit - before)
+	r.settled = append(r.settled, l.futures[:n]...)
+	l.futures = l.futures[n:]
+	l.backlog.commit(r.commit)
+
+	latest := r.configs.latest()
+	if latest.index > r.commit || latest.config.isVoter(r.localID) {
+		return
+	}
+	if _, ok := latest.config.find(r.localID); !ok && r.conf().ShutdownOnRemove {
+		r.note.removed(true)
+		r.leaving = r.commit
+	} else {
+		r.note.removed(false)
+	}
+	r.become(Follower, r.hard.term)
+}
+
+// handleDeadlines does what is due in every role.
+func (r *Raft) handleDeadlines() {
+	r.checkSnapshotDue()
+	r.checkStore()
+	if r.handover != nil && !r.now.Before(r.handover.deadline) {
+		r.expireHandover(errTransferTimeout)
+	}
+}
+
+// handleLeaderDeadlines does what is due on a leader.
+func (r *Raft) handleLeaderDeadlines() {
+	l := r.lead
+	if !r.now.Before(l.leaseAt) {
+		r.checkLease()
+	}
+	if r.lead == nil {
+		return
+	}
+	if !r.now.Before(l.beatAt) {
+		r.beat()
+	}
+	if l.transfer != nil && !r.now.Before(l.transfer.deadline) {
+		r.endTransfer(errTransferTimeout)
+	}
+	r.expireChanges()
+}
+
+// nextDeadline is when the next timeout is due.
+func (r *Raft) nextDeadline() time.Time {
+	at := r.electionAt
+	earlier := func(t time.Time) {
+		if !t.IsZero() && t.Before(at) {
+			at = t
+		}
+	}
+	if l := r.lead; l != nil {
+		at = l.beatAt
+		earlier(l.leaseAt)
+		for _, p := range l.peers {
+			earlier(p.commitAt)
+			if p.progress.inflight == 0 && r.now.Before(p.retryAt) {
+				earlier(p.retryAt)
+			}
+			earlier(p.dropAt)
+		}
+		for _, c := range l.changes {
+			earlier(c.deadline)
+		}
+		if l.transfer != nil {
+			earlier(l.transfer.deadline)
+		}
+	}
+	earlier(r.taking.due)
+	earlier(r.storeDeadline())
+	if r.handover != nil {
+		earlier(r.handover.deadline)
+	}
+	return at
+}
+
+// armTimer sets the timer to the next deadline.
+func (r *Raft) armTimer() {
+	at := r.nextDeadline()
+	if !at.Equal(r.timerAt) {
+		r.timerAt = at
+		r.timer.Reset(time.Until(at))
+	} else if !r.now.Before(at) {
+		r.timer.Reset(0)
+	}
+}
+
+// random draws from [d, 2d), from the node's own source.
+func (r *Raft) random(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 0
+	}
+	return d + time.Duration(r.rng.Int64N(int64(d)))
+}
+
+// report hands an event to main. It blocks until main takes it, or has ended.
+func (r *Raft) report(e interface{}) {
+	select {
+	case r.results <- e:
+	case <-r.ended:
+	}
+}
+
+// applied is the last index that the FSM has applied.
+func (r *Raft) applied() uint64 { return r.fsm.applied.Load() }

@@ -1,0 +1,280 @@
+package raft
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+)
+
+// raftLog is main's view of the log: everything accepted, durable or not, without
+// ever asking the disk. Terms only grow along a log, so the first index of each
+// term tells the term of every index.
+//
+//	        floor          snap            durable       last
+//	──────────●──────────────●────────────────●────────────●
+//	unusable  │ term known   │ may be compacted            │
+//	          └─ runs ───────┴──────────────── tail ───────┘
+//
+// Invariants: floor ≤ snap ≤ durable ≤ last by index, but for a log store that
+// lost entries which a snapshot has (then snap is the log); runs are in order of
+// index and of term; tail, if not empty, ends with last.
+type raftLog struct {
+	snap    entryID   // the last snapshot
+	floor   entryID   // lowest entry whose term is known; those above it can be read
+	runs    []termRun // where each term starts above floor
+	last    entryID
+	durable uint64 // the store holds everything up to here and has synced it
+
+	tail      []*Log       // recent entries
+	wires     []*entryWire // their encodings, parallel to tail
+	tailBytes int
+}
+
+// termRun says that entries from first on, up to the next run, have this term.
+type termRun struct{ first, term uint64 }
+
+// tailBudget bounds the recent entries kept in memory, in bytes. Entries that
+// are not durable yet are kept beyond it.
+const tailBudget = 32 << 20
+
+// term returns the term of an entry, if the log has it or ends below it with it.
+func (l *raftLog) term(index uint64) (uint64, bool) {
+	if index < l.floor.index || index > l.last.index {
+		return 0, false
+	}
+	i := sort.Search(len(l.runs), func(i int) bool { return l.runs[i].first > index })
+	if i == 0 {
+		return l.floor.term, true
+	}
+	return l.runs[i-1].term, true
+}
+
+// contains reports whether the log has an entry, or is known to have had it.
+func (l *raftLog) contains(id entryID) bool {
+	term, ok := l.term(id.index)
+	return ok && term == id.term
+}
+
+// append adds accepted entries, which must follow last.
+func (l *raftLog) append(entries []*Log) {
+	wires := make([]entryWire, len(entries))
+	for i, e := range entries {
+		assert(e.Index == l.last.index+1 && e.Term >= l.last.term, "entry %v appended to a log that ends with %v", idOf(e), l.last)
+		if e.Term != l.last.term {
+			l.runs = append(l.runs, termRun{e.Index, e.Term})
+		}
+		l.last = idOf(e)
+		l.tail = append(l.tail, e)
+		l.wires = append(l.wires, &wires[i])
+		l.tailBytes += logSize(e)
+	}
+	l.trim()
+}
+
+// trim drops the oldest entries of the tail beyond its budget.
+func (l *raftLog) trim() {
+	n := 0
+	for n < len(l.tail) && l.tailBytes > tailBudget && l.tail[n].Index <= l.durable {
+		l.tailBytes -= logSize(l.tail[n])
+		n++
+	}
+	if n > 0 {
+		l.tail, l.wires = l.tail[n:], l.wires[n:]
+	}
+}
+
+// truncate removes the entries from an index on. The slices that requests hold
+// stay as they are: the next append makes new ones.
+func (l *raftLog) truncate(from uint64) {
+	assert(from > l.floor.index, "truncating from %d at or below the floor %v", from, l.floor)
+	if from > l.last.index {
+		return
+	}
+	term, _ := l.term(from - 1)
+	l.last = entryID{from - 1, term}
+	l.durable = min(l.durable, from-1)
+	for len(l.runs) > 0 && l.runs[len(l.runs)-1].first >= from {
+		l.runs = l.runs[:len(l.runs)-1]
+	}
+	n := len(l.tail)
+	for n > 0 && l.tail[n-1].Index >= from {
+		l.tailBytes -= logSize(l.tail[n-1])
+		n--
+	}
+	l.tail, l.wires = l.tail[:n:n], l.wires[:n:n]
+}
+
+// reset makes a snapshot the whole log.
+func (l *raftLog) reset(snap entryID) {
+	*l = raftLog{snap: snap, floor: snap, last: snap, durable: snap.index}
+}
+
+// compact makes the entries up to an index unusable.
+func (l *raftLog) compact(to uint64) {
+	to = min(to, l.snap.index)
+	term, ok := l.term(to)
+	if !ok || to <= l.floor.index {
+		return
+	}
+	l.floor = entryID{to, term}
+	n := 0
+	for n < len(l.runs) && l.runs[n].first <= to {
+		n++
+	}
+	l.runs = l.runs[n:]
+}
+
+// recent returns entries from lo on that are in memory, within the bounds but one
+// at least, with their encodings; none if lo is not in memory.
+func (l *raftLog) recent(lo, hi uint64, maxEntries, maxBytes int) ([]*Log, []*entryWire) {
+	if len(l.tail) == 0 || lo < l.tail[0].Index || lo > l.last.index {
+		return nil, nil
+	}
+	i := int(lo - l.tail[0].Index)
+	end := min(len(l.tail), i+maxEntries, i+int(hi-lo)+1)
+	n, size := i, 0
+	for n < end {
+		size += logSize(l.tail[n])
+		if n > i && size > maxBytes {
+			break
+		}
+		n++
+	}
+	return l.tail[i:n:n], l.wires[i:n:n]
+}
+
+// inMemory reports whether entry lo is in the tail.
+func (l *raftLog) inMemory(lo uint64) bool {
+	return len(l.tail) > 0 && lo >= l.tail[0].Index && lo <= l.last.index
+}
+
+// loadedLog is what openLog found.
+type loadedLog struct {
+	raftLog
+	configs []configEntry // set by the entries above the snapshot
+	stale   bool          // the store holds entries that must go before it is written
+}
+
+// errLogGap reports a log that does not join its snapshot.
+var errLogGap = errors.New("log does not join the snapshot")
+
+// openLog reads what the store holds above snap, and finds the terms below it by
+// bisection. It changes nothing.
+//
+// Entries at or below the snapshot are usable only if the entry at its index has
+// its term: otherwise they may be a dead leader's (R10, H1). The same goes for
+// what follows: it counts only if it was written on top of the snapshot.
+func openLog(store LogStore, snap entryID, monotonic bool, trans Transport) (*loadedLog, error) {
+	first, err := store.FirstIndex()
+	if err != nil {
+		return nil, fmt.Errorf("failed to find first log: %w", err)
+	}
+	last, err := store.LastIndex()
+	if err != nil {
+		return nil, fmt.Errorf("failed to find last log: %w", err)
+	}
+	l := &loadedLog{}
+	l.reset(snap)
+	if last == 0 {
+		return l, nil
+	}
+	joined := snap.index == 0
+	if first <= snap.index && snap.index <= last {
+		term, err := termInStore(store, snap.index)
+		if err != nil && !isNotFound(err) {
+			return nil, err
+		}
+		if err == nil && term != snap.term {
+			l.stale = true
+			return l, nil
+		}
+		joined = err == nil
+	}
+	if joined && snap.index > 0 {
+		if err := l.findRuns(store, first, snap); err != nil {
+			return nil, err
+		}
+	}
+	if last <= snap.index {
+		l.stale = monotonic && last < snap.index
+		return l, nil
+	}
+	return l, l.readAbove(store, last, trans)
+}
+
+// findRuns finds where terms change between first and snap.
+func (l *loadedLog) findRuns(store LogStore, first uint64, snap entryID) error {
+	term, err := termInStore(store, first)
+	if err != nil {
+		return err
+	}
+	l.floor = entryID{first, term}
+	return l.bisect(store, l.floor, snap)
+}
+
+// bisect adds the runs that start above lo and at or below hi.
+func (l *loadedLog) bisect(store LogStore, lo, hi entryID) error {
+	if lo.term == hi.term || lo.index >= hi.index {
+		return nil
+	}
+	if lo.index+1 == hi.index {
+		l.runs = append(l.runs, termRun{hi.index, hi.term})
+		return nil
+	}
+	mid := entryID{index: lo.index + (hi.index-lo.index)/2}
+	var err error
+	mid.term, err = termInStore(store, mid.index)
+	if isNotFound(err) { // a gap: what is below it is of no use
+		l.floor, l.runs = hi, nil
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := l.bisect(store, lo, mid); err != nil {
+		return err
+	}
+	return l.bisect(store, mid, hi)
+}
+
+// readAbove reads every entry above the snapshot: configurations are among them.
+func (l *loadedLog) readAbove(store LogStore, last uint64, trans Transport) error {
+	for i := l.snap.index + 1; i <= last; i++ {
+		e := new(Log)
+		if err := store.GetLog(i, e); err != nil {
+			if isNotFound(err) {
+				return fmt.Errorf("%w: entry %d is missing between the snapshot at %d and the last entry %d; "+
+					"restore an older copy of the log or remove this server and add it again empty", errLogGap, i, l.snap.index, last)
+			}
+			return fmt.Errorf("failed to get log at index %d: %w", i, err)
+		}
+		if e.Index != i {
+			return fmt.Errorf("failed to get log at index %d: the store returned entry %d", i, e.Index)
+		}
+		if e.Term < l.last.term {
+			if l.last == l.snap { // it was not written on top of the snapshot
+				l.stale = true
+				return nil
+			}
+			return fmt.Errorf("log at index %d has term %d after term %d", i, e.Term, l.last.term)
+		}
+		c, ok, err := entryConfiguration(e, trans)
+		if err != nil {
+			return err
+		}
+		if ok {
+			l.configs = append(l.configs, configEntry{i, c})
+		}
+		l.durable = i
+		l.append([]*Log{e})
+	}
+	return nil
+}
+
+func termInStore(store LogStore, index uint64) (uint64, error) {
+	var e Log
+	if err := store.GetLog(index, &e); err != nil {
+		return 0, fmt.Errorf("failed to get log at index %d: %w", index, err)
+	}
+	return e.Term, nil
+}
