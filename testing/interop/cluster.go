@@ -42,6 +42,7 @@ type stats struct {
 	elected  map[string]int // leaders by library
 	installs map[string]int // snapshots installed, "FROM -> TO"
 	actions  map[string]int
+	slowest  map[string]time.Duration // of each action
 	kills    int
 	dead     int // entries of no history, below a snapshot
 	verified int // leaders confirmed by VerifyLeader
@@ -59,7 +60,8 @@ const (
 func newCluster(dir string, mix []string, libs map[string]library) (*cluster, error) {
 	c := &cluster{
 		dir: dir, epoch: time.Now(), view: map[string]seen{}, failed: make(chan struct{}),
-		stats: stats{elected: map[string]int{}, installs: map[string]int{}, actions: map[string]int{}},
+		stats: stats{elected: map[string]int{}, installs: map[string]int{}, actions: map[string]int{},
+			slowest: map[string]time.Duration{}},
 	}
 	var first []string
 	for i, name := range mix {

@@ -37,10 +37,14 @@ type step struct {
 // do runs a step.
 func (n *nemesis) do(ctx context.Context, s step) error {
 	n.progress(s.name)
+	start := n.c.now()
+	err := s.run(ctx)
+	took := n.c.now() - start
 	n.c.mu.Lock()
 	n.c.stats.actions[s.name]++
+	n.c.stats.slowest[s.name] = max(n.c.stats.slowest[s.name], took.Round(100*time.Millisecond))
 	n.c.mu.Unlock()
-	if err := s.run(ctx); err != nil {
+	if err != nil {
 		return fmt.Errorf("%s: %w", s.name, err)
 	}
 	return nil

@@ -270,7 +270,7 @@ func (s *session) summary() {
 	fmt.Fprintf(s.o.out, "%v, %d writes acknowledged, %d unknown, %d refused\n",
 		s.c.now().Round(time.Second), counts[control.Acked], counts[control.Unknown], counts[control.Refused])
 	fmt.Fprintf(s.o.out, "terms %d; leaders by library %v; snapshots installed %v\n", st.terms, st.elected, st.installs)
-	fmt.Fprintf(s.o.out, "kills %d; actions %v\n", st.kills, st.actions)
+	fmt.Fprintf(s.o.out, "kills %d; actions %v, slowest %v\n", st.kills, st.actions, st.slowest)
 	fmt.Fprintf(s.o.out, "leaders confirmed %d, of them wrongly by a peer %d; entries of no history below a snapshot %d\n",
 		st.verified, st.stale, st.dead)
 }
