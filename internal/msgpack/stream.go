@@ -244,19 +244,18 @@ func (d *Stream) key(names []string) int {
 	case KindNil: // an empty name
 		return -1
 	case KindRaw:
+		return position(names, d.short(d.length(c)))
+	case KindArray:
+		return position(names, d.byteArray(d.length(c)))
 	default:
 		d.Fail(errKind(KindRaw, c))
 		return -1
 	}
-	n := d.length(c)
-	if n > maxScratch {
-		d.discard(n)
-		return -1
-	}
-	key := d.scratch[:n]
-	d.full(key)
-	for i, name := range names {
-		if string(key) == name {
+}
+
+func position(names []string, name []byte) int {
+	for i := range names {
+		if names[i] == string(name) {
 			return i
 		}
 	}
@@ -346,12 +345,7 @@ func (d *Stream) length(c byte) uint64 {
 
 // timeRaw reads the rest of a time in a string that starts with c.
 func (d *Stream) timeRaw(c byte) (time.Time, error) {
-	n := d.length(c)
-	if n > maxScratch {
-		return time.Time{}, errTimestamp
-	}
-	p := d.scratch[:n]
-	d.full(p)
+	p := d.short(d.length(c))
 	if c&^0x1f == fixRaw { // the only form in which the older format was ever written
 		var t time.Time
 		if t.UnmarshalBinary(p) == nil {
@@ -365,12 +359,22 @@ func (d *Stream) timeRaw(c byte) (time.Time, error) {
 func (d *Stream) timeExt(c byte) (time.Time, error) {
 	n := d.length(c)
 	tag := d.bigEndian(1)
-	if tag != timestampTag || n > maxScratch {
+	if tag != timestampTag {
 		return time.Time{}, errTimestamp
 	}
-	p := d.scratch[:n]
-	d.full(p)
-	return parseTimestamp(p)
+	return parseTimestamp(d.short(n))
+}
+
+// short reads n bytes into a buffer that the next call overwrites. More than any
+// name or time has are skipped, and nil is returned.
+func (d *Stream) short(n uint64) []byte {
+	if n > maxScratch {
+		d.discard(n)
+		return nil
+	}
+	b := d.scratch[:n]
+	d.full(b)
+	return b
 }
 
 // byteArray reads n numbers as bytes.
