@@ -33,9 +33,9 @@ func NewRaft(conf *Config, fsm FSM, logs LogStore, stable StableStore, snaps Sna
 		return nil, err
 	}
 	r.spawn, r.deliver, r.out = r.workers.Go, r.report, dialer{r}
-	r.beginStep(time.Now())
-	r.timer = time.NewTimer(time.Until(r.nextDeadline()))
+	r.begin(time.Now())
 	r.timerAt = r.nextDeadline()
+	r.timer = time.NewTimer(time.Until(r.timerAt))
 	r.workers.Go(func() { r.writer.run(r.report, r.stopping) })
 	r.workers.Go(func() { r.fsm.run(r.report) })
 	restore := r.commit
@@ -81,14 +81,18 @@ func newRaft(conf *Config, fsm FSM, logs LogStore, stable StableStore, snaps Sna
 	if err := r.load(fsm); err != nil {
 		return nil, err
 	}
-	r.beginStep(time.Now())
-	r.setPatience()
-	r.electionAt = r.now.Add(r.patience)
-	r.taking.due = r.now.Add(r.random(own.SnapshotInterval))
 	r.publish()
 	latest := r.configs.latest()
 	logger.Info("initial configuration", "index", latest.index, "servers", fmt.Sprintf("%+v", latest.config.Servers))
 	return r, nil
+}
+
+// begin starts the clocks of a node at rest.
+func (r *Raft) begin(now time.Time) {
+	r.beginStep(now)
+	r.setPatience()
+	r.electionAt = now.Add(r.patience)
+	r.taking.due = now.Add(r.random(r.conf().SnapshotInterval))
 }
 
 // choosePreVote turns pre-vote off for a transport that does not know it.

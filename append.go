@@ -67,7 +67,7 @@ func (r *Raft) refuse(rpc RPC, err error) {
 
 // drain reads the rest of a snapshot that is of no use, and answers then.
 func (r *Raft) drain(rpc RPC, resp interface{}, err error) {
-	r.workers.Go(func() {
+	r.spawn(func() {
 		_, _ = io.Copy(io.Discard, rpc.Reader) // the answer does not depend on it
 		rpc.Respond(resp, err)
 	})

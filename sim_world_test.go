@@ -1,0 +1,702 @@
+package raft
+
+import (
+	"bytes"
+	"container/heap"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// world is a cluster of hand-stepped nodes on one goroutine: a clock, a network and
+// disks that exist only as a heap of events. The same seed always gives the same
+// history, to the byte. Scripts (script_test.go) drive it move by move, the simulator
+// (sim_test.go) at random.
+type world struct {
+	t     testing.TB
+	now   time.Time
+	rng   *rand.Rand
+	seq   int
+	queue eventHeap
+
+	ids   []ServerID
+	nodes map[ServerID]*simNode
+	peers map[ServerID]endpoint // what is not a simNode, e.g. a model of another library
+	conf  func(ServerID) *Config
+
+	timers bool // deadlines fire by themselves
+	cut    map[link]bool
+	// delay is how long a message, or the answer to one, takes; lost if negative.
+	// Scripts leave it nil: nothing takes time.
+	delay     func(from, to ServerID) time.Duration
+	duplicate func(from, to ServerID) bool
+	diskTime  func(ServerID) time.Duration
+	fsmTime   func(ServerID) time.Duration
+
+	trace func(format string, args ...interface{}) // nil: none
+	after func(*simNode)                           // called after each step
+}
+
+type link struct{ from, to ServerID }
+
+// endpoint is whatever can receive a request. It answers by calling reply, once.
+type endpoint interface {
+	receive(cmd interface{}, payload []byte, reply func(resp interface{}, err error))
+}
+
+func newWorld(t testing.TB, seed uint64) *world {
+	return &world{
+		t: t, now: time.Unix(1_000_000, 0), rng: rand.New(rand.NewPCG(seed, 7)),
+		nodes: map[ServerID]*simNode{}, peers: map[ServerID]endpoint{}, cut: map[link]bool{},
+		conf: func(id ServerID) *Config {
+			c := DefaultConfig()
+			c.LocalID = id
+			c.Logger = hclog.NewNullLogger()
+			return c
+		},
+	}
+}
+
+// Events.
+
+type event struct {
+	at  time.Time
+	seq int
+	run func()
+}
+
+type eventHeap []event
+
+func (h eventHeap) Len() int { return len(h) }
+func (h eventHeap) Less(i, j int) bool {
+	if !h[i].at.Equal(h[j].at) {
+		return h[i].at.Before(h[j].at)
+	}
+	return h[i].seq < h[j].seq
+}
+func (h eventHeap) Swap(i, j int)       { h[i], h[j] = h[j], h[i] }
+func (h *eventHeap) Push(x interface{}) { *h = append(*h, x.(event)) }
+func (h *eventHeap) Pop() interface{} {
+	old := *h
+	e := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return e
+}
+
+// in schedules f.
+func (w *world) in(d time.Duration, f func()) {
+	w.seq++
+	heap.Push(&w.queue, event{w.now.Add(d), w.seq, f})
+}
+
+// tick runs the next event and reports whether there was one.
+func (w *world) tick() bool {
+	if len(w.queue) == 0 {
+		return false
+	}
+	e := heap.Pop(&w.queue).(event)
+	if e.at.After(w.now) {
+		w.now = e.at
+	}
+	e.run()
+	return true
+}
+
+func (w *world) tracef(format string, args ...interface{}) {
+	if w.trace != nil {
+		w.trace(format, args...)
+	}
+}
+
+// simNode is a node with its disk, which survives it.
+type simNode struct {
+	w    *world
+	id   ServerID
+	addr ServerAddress
+	disk *simDisk
+	fsm  *journal
+	raft *Raft // nil while it is down
+	life int   // counts the starts; what an earlier life began is void
+
+	holdDisk bool // the disk finishes nothing until it is released
+	holdFSM  bool
+	batch    *batch
+	task     interface{}
+	awaiting []*served
+	lanes    []*lane
+	beats    []*beats
+	wakeAt   time.Time
+}
+
+// served is a request that a node has not answered yet.
+type served struct {
+	answer chan RPCResponse
+	reply  func(interface{}, error)
+}
+
+func addrOf(id ServerID) ServerAddress { return ServerAddress("addr-" + string(id)) }
+
+// bootstrap gives empty disks to servers, with a configuration of these voters.
+func (w *world) bootstrap(ids ...ServerID) {
+	var c Configuration
+	for _, id := range ids {
+		c.Servers = append(c.Servers, Server{Voter, id, addrOf(id)})
+	}
+	for _, id := range ids {
+		n := w.add(id)
+		must(w.t, BootstrapCluster(w.conf(id), n.disk, n.disk, n.disk, simTransport{n}, c))
+	}
+}
+
+// add makes a server without any state. It is not started.
+func (w *world) add(id ServerID) *simNode {
+	n := &simNode{w: w, id: id, addr: addrOf(id), disk: newSimDisk(), fsm: &journal{}}
+	w.nodes[id] = n
+	w.ids = append(w.ids, id)
+	return n
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// start boots a node from what its disk holds.
+func (n *simNode) start() error {
+	n.fsm = &journal{}
+	r, err := newRaft(n.w.conf(n.id), n.fsm, n.disk, n.disk, n.disk, simTransport{n})
+	if err != nil {
+		return err
+	}
+	n.life++
+	n.raft, n.batch, n.task, n.awaiting, n.lanes, n.beats = r, nil, nil, nil, nil, nil
+	life := n.life
+	alive := func() bool { return n.life == life && n.raft == r }
+	r.rng = rand.New(rand.NewPCG(n.w.rng.Uint64(), 11))
+	r.out = simOutbound{n, life}
+	r.spawn = func(f func()) {
+		n.w.in(n.w.fsmDelay(n.id), func() {
+			if alive() {
+				f()
+				n.pump()
+			}
+		})
+	}
+	r.deliver = func(e interface{}) {
+		n.w.in(0, func() {
+			if alive() {
+				n.step(e)
+			}
+		})
+	}
+	r.begin(n.w.now)
+	r.flush()
+	n.pump()
+	return nil
+}
+
+// crash ends a node; what is not on its disk is lost.
+func (n *simNode) crash() {
+	n.raft = nil
+	n.life++
+	n.batch, n.task, n.awaiting, n.lanes, n.beats = nil, nil, nil, nil, nil
+	n.holdDisk, n.holdFSM = false, false
+}
+
+// step lets a node handle one event.
+func (n *simNode) step(e interface{}) {
+	r := n.raft
+	if r == nil || r.state == Shutdown {
+		return
+	}
+	state, term := r.state, r.hard.term
+	r.beginStep(n.w.now)
+	switch r.state {
+	case Follower:
+		r.stepFollower(e)
+	case Candidate:
+		r.stepCandidate(e)
+	case Leader:
+		r.stepLeader(e)
+	}
+	if r.state != Shutdown {
+		r.flush()
+	}
+	if r.state != state || r.hard.term != term {
+		n.w.tracef("%s: %v of term %d\n", n.id, r.state, r.hard.term)
+	}
+	if r.state == Shutdown {
+		n.w.tracef("%s: stopped: %v\n", n.id, r.failure)
+		r.end()
+		n.answerAll()
+		n.crash()
+	} else {
+		n.pump()
+	}
+	if n.w.after != nil {
+		n.w.after(n)
+	}
+}
+
+// pump moves what a step has handed to the workers.
+func (n *simNode) pump() {
+	if n.raft == nil {
+		return
+	}
+	n.pumpDisk()
+	n.pumpFSM()
+	n.answerAll()
+	n.pumpLanes()
+	n.pumpTimer()
+}
+
+func (n *simNode) pumpDisk() {
+	r, life := n.raft, n.life
+	if n.batch == nil && len(r.writer.work) > 0 {
+		n.batch = <-r.writer.work
+		n.w.in(n.w.diskDelay(n.id), func() { n.finishWrite(life) })
+	}
+	if n.batch == nil && len(r.writer.wake) > 0 && !n.holdDisk {
+		<-r.writer.wake
+		if _, err := r.writer.compactChunk(); err != nil {
+			r.deliver(compactFailed{err})
+		} else if first, _ := n.disk.FirstIndex(); first != 0 && first <= r.writer.compact.Load() {
+			r.writer.wakeUp()
+		}
+	}
+}
+
+// finishWrite carries out the batch in flight. A held disk does it when released.
+func (n *simNode) finishWrite(life int) {
+	if n.life != life || n.batch == nil || n.holdDisk {
+		return
+	}
+	b := n.batch
+	n.raft.writer.write(b)
+	if n.life != life { // the disk crashed the node in the middle
+		return
+	}
+	n.batch = nil
+	if b.err != nil {
+		n.w.tracef("%s: failed to write %v: %v\n", n.id, b, b.err)
+	} else {
+		n.w.tracef("%s: wrote %v\n", n.id, b)
+	}
+	n.step(b)
+}
+
+func (n *simNode) pumpFSM() {
+	r, life := n.raft, n.life
+	if n.task == nil && len(r.fsm.tasks) > 0 {
+		n.task = <-r.fsm.tasks
+		n.w.in(n.w.fsmDelay(n.id), func() { n.finishTask(life) })
+	}
+}
+
+func (n *simNode) finishTask(life int) {
+	if n.life != life || n.task == nil || n.holdFSM {
+		return
+	}
+	t := n.task
+	n.task = nil
+	before := len(n.fsm.cmds)
+	e := n.raft.fsm.do(t)
+	for _, c := range n.fsm.cmds[min(before, len(n.fsm.cmds)):] {
+		n.w.tracef("%s: applied %q\n", n.id, c)
+	}
+	if _, ok := t.(*restoreJob); ok {
+		n.w.tracef("%s: restored %v\n", n.id, n.fsm.cmds)
+	}
+	n.step(e)
+}
+
+func (n *simNode) release() {
+	n.holdDisk, n.holdFSM = false, false
+	n.finishWrite(n.life)
+	n.finishTask(n.life)
+	if n.raft != nil {
+		n.pump()
+	}
+}
+
+// answerAll sends the answers that are ready.
+func (n *simNode) answerAll() {
+	n.awaiting = slices.DeleteFunc(n.awaiting, func(s *served) bool {
+		if len(s.answer) == 0 {
+			return false
+		}
+		a := <-s.answer
+		s.reply(a.Response, a.Error)
+		return true
+	})
+}
+
+func (n *simNode) pumpLanes() {
+	n.lanes = slices.DeleteFunc(n.lanes, func(ln *lane) bool {
+		for !closed(ln.done) && len(ln.reqs) > 0 {
+			n.sendLane(ln, <-ln.reqs)
+		}
+		return closed(ln.done)
+	})
+	n.beats = slices.DeleteFunc(n.beats, func(b *beats) bool {
+		if !closed(b.done) && len(b.reqs) > 0 {
+			n.sendBeat(b, <-b.reqs)
+		}
+		return closed(b.done)
+	})
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+func (n *simNode) pumpTimer() {
+	if !n.w.timers {
+		return
+	}
+	at := n.raft.nextDeadline()
+	if at.Equal(n.wakeAt) {
+		return
+	}
+	n.wakeAt = at
+	life := n.life
+	n.w.in(max(at.Sub(n.w.now), time.Microsecond), func() {
+		if n.life == life && n.wakeAt.Equal(at) {
+			n.wakeAt = time.Time{}
+			n.step(timeout{})
+			n.pumpTimerAgain()
+		}
+	})
+}
+
+func (n *simNode) pumpTimerAgain() {
+	if n.raft != nil {
+		n.pumpTimer()
+	}
+}
+
+func (w *world) diskDelay(id ServerID) time.Duration {
+	if w.diskTime == nil {
+		return 0
+	}
+	return w.diskTime(id)
+}
+
+func (w *world) fsmDelay(id ServerID) time.Duration {
+	if w.fsmTime == nil {
+		return 0
+	}
+	return w.fsmTime(id)
+}
+
+// The network.
+
+var errUnreachable = errors.New("sim: unreachable")
+
+// send carries a request to a server and its answer, or errUnreachable, back.
+func (w *world) send(from, to ServerID, cmd interface{}, payload []byte, reply func(interface{}, error)) {
+	d, ok := w.travel(from, to)
+	if !ok {
+		w.tracef("%s→%s %v (lost)\n", from, to, describe(cmd))
+		w.in(d, func() { reply(nil, errUnreachable) })
+		return
+	}
+	w.tracef("%s→%s %v\n", from, to, describe(cmd))
+	w.in(d, func() {
+		w.arrive(to, cmd, payload, func(resp interface{}, err error) { w.answer(to, from, resp, err, reply) })
+		if w.duplicate != nil && w.duplicate(from, to) && payload == nil {
+			w.arrive(to, cmd, nil, func(interface{}, error) {})
+		}
+	})
+}
+
+func (w *world) answer(from, to ServerID, resp interface{}, err error, reply func(interface{}, error)) {
+	d, ok := w.travel(from, to)
+	if !ok {
+		w.tracef("%s→%s %v (lost)\n", from, to, describe(resp))
+		w.in(d, func() { reply(nil, errUnreachable) })
+		return
+	}
+	if err != nil {
+		w.tracef("%s→%s error: %v\n", from, to, err)
+	} else {
+		w.tracef("%s→%s %v\n", from, to, describe(resp))
+	}
+	w.in(d, func() { reply(resp, err) })
+}
+
+// travel returns how long a message takes, and whether it arrives.
+func (w *world) travel(from, to ServerID) (time.Duration, bool) {
+	if w.cut[link{from, to}] {
+		return w.lossNotice(), false
+	}
+	if w.delay == nil {
+		return 0, true
+	}
+	d := w.delay(from, to)
+	if d < 0 {
+		return w.lossNotice(), false
+	}
+	return d, true
+}
+
+// lossNotice is how long it takes a sender to notice that no answer comes.
+func (w *world) lossNotice() time.Duration {
+	if w.delay == nil {
+		return 0
+	}
+	return 200 * time.Millisecond
+}
+
+func (w *world) arrive(to ServerID, cmd interface{}, payload []byte, reply func(interface{}, error)) {
+	if p, ok := w.peers[to]; ok {
+		p.receive(cmd, payload, reply)
+		return
+	}
+	n := w.nodes[to]
+	if n == nil || n.raft == nil {
+		reply(nil, errUnreachable)
+		return
+	}
+	n.receive(cmd, payload, reply)
+}
+
+func (n *simNode) receive(cmd interface{}, payload []byte, reply func(interface{}, error)) {
+	s := &served{make(chan RPCResponse, 1), reply}
+	n.awaiting = append(n.awaiting, s)
+	rpc := RPC{Command: cmd, RespChan: s.answer}
+	if _, ok := cmd.(*InstallSnapshotRequest); ok {
+		rpc.Reader = bytes.NewReader(payload)
+	}
+	n.step(rpc)
+}
+
+// simOutbound sends what a node's main hands over.
+type simOutbound struct {
+	n    *simNode
+	life int
+}
+
+// then runs f on the node if it still lives the same life.
+func (o simOutbound) then(f func() interface{}) {
+	if o.n.life == o.life && o.n.raft != nil {
+		o.n.step(f())
+	}
+}
+
+func (o simOutbound) preVote(to Server, req *RequestPreVoteRequest, c *campaign) {
+	o.n.w.send(o.n.id, to.ID, req, nil, func(resp interface{}, err error) {
+		r, _ := resp.(*RequestPreVoteResponse)
+		o.then(func() interface{} { return preVoteResult{c, to.ID, req.Term, r, err} })
+	})
+}
+
+func (o simOutbound) vote(to Server, req *RequestVoteRequest, c *campaign) {
+	o.n.w.send(o.n.id, to.ID, req, nil, func(resp interface{}, err error) {
+		r, _ := resp.(*RequestVoteResponse)
+		o.then(func() interface{} { return voteResult{c, to.ID, r, err} })
+	})
+}
+
+func (o simOutbound) timeoutNow(to Server, req *TimeoutNowRequest, term uint64) {
+	o.n.w.send(o.n.id, to.ID, req, nil, func(_ interface{}, err error) {
+		o.then(func() interface{} { return transferResult{term, to.ID, err} })
+	})
+}
+
+func (o simOutbound) openLane(ln *lane)  { o.n.lanes = append(o.n.lanes, ln) }
+func (o simOutbound) openBeats(b *beats) { o.n.beats = append(o.n.beats, b) }
+
+func (o simOutbound) sendSnapshot(in *install) {
+	meta, source, err := openNewest(o.n.disk, hclog.NewNullLogger())
+	if err != nil {
+		o.n.w.in(0, func() { o.then(func() interface{} { return installResult{install: in, err: err} }) })
+		return
+	}
+	payload, _ := io.ReadAll(source)
+	req := installRequest(o.n.raft.header, in.lead.term, meta)
+	o.n.w.send(o.n.id, in.to.ID, req, payload, func(resp interface{}, err error) {
+		r, _ := resp.(*InstallSnapshotResponse)
+		o.then(func() interface{} { return installResult{in, meta, r, err} })
+	})
+}
+
+// sendLane carries one request of a lane. A lost one breaks the lane, as a lost
+// connection does; requests of one lane may overtake each other, which is harsher
+// than TCP.
+func (n *simNode) sendLane(ln *lane, q *laneRequest) {
+	o := simOutbound{n, n.life}
+	if q.fetch > 0 {
+		entries, err := readEntries(n.disk, q.req.PrevLogEntry+1, q.fetch, requestBytes)
+		q.req.Entries = entries
+		n.w.in(0, func() { o.then(func() interface{} { return laneRead{ln, q, err} }) })
+		if err != nil {
+			return
+		}
+	}
+	n.w.send(n.id, ln.to.ID, q.req, nil, func(resp interface{}, err error) {
+		r, _ := resp.(*AppendEntriesResponse)
+		o.then(func() interface{} { return laneResult{ln, q, r, err} })
+	})
+}
+
+func (n *simNode) sendBeat(b *beats, bt *beat) {
+	o := simOutbound{n, n.life}
+	n.w.send(n.id, bt.to.ID, bt.req, nil, func(resp interface{}, err error) {
+		r, _ := resp.(*AppendEntriesResponse)
+		o.then(func() interface{} { return beatResult{b, bt, r, err} })
+	})
+}
+
+// Calls, as a client makes them through the API.
+
+func (n *simNode) apply(cmd string) *logFuture {
+	f := newLogFuture(Log{Data: []byte(cmd)})
+	n.raft.proposals.put(f, time.Nanosecond)
+	<-n.raft.proposals.wake
+	n.step(proposed{})
+	return f
+}
+
+func (n *simNode) change(command ConfigurationChangeCommand, id ServerID, prev uint64) *logFuture {
+	f := newLogFuture(Log{})
+	n.step(&membershipCall{change: membershipChange{command, id, addrOf(id), prev}, future: f})
+	return f
+}
+
+func (n *simNode) read(done func(index uint64, err error)) { n.step(&readCall{done}) }
+
+func (n *simNode) transfer(to ServerID) *future {
+	f := newFuture()
+	n.step(transferCall{&to, addrOf(to), f})
+	return f
+}
+
+func (n *simNode) snapshot() *snapshotFuture {
+	f := new(snapshotFuture)
+	f.init()
+	n.step(&snapshotCall{f})
+	return f
+}
+
+// completed reports a future's result, if it has one.
+func (f *future) completed() (bool, error) {
+	if !closed(f.done) {
+		return false, nil
+	}
+	return true, f.err
+}
+
+// simTransport is what newRaft needs of a transport; messages go through outbound.
+type simTransport struct{ n *simNode }
+
+func (t simTransport) Consumer() <-chan RPC                          { return nil }
+func (t simTransport) LocalAddr() ServerAddress                      { return t.n.addr }
+func (t simTransport) EncodePeer(_ ServerID, a ServerAddress) []byte { return []byte(a) }
+func (t simTransport) DecodePeer(b []byte) ServerAddress             { return ServerAddress(b) }
+func (t simTransport) SetHeartbeatHandler(func(RPC))                 {}
+func (t simTransport) AppendEntriesPipeline(ServerID, ServerAddress) (AppendPipeline, error) {
+	panic("sim: not by hand")
+}
+func (t simTransport) AppendEntries(ServerID, ServerAddress, *AppendEntriesRequest, *AppendEntriesResponse) error {
+	panic("sim: not by hand")
+}
+func (t simTransport) RequestVote(ServerID, ServerAddress, *RequestVoteRequest, *RequestVoteResponse) error {
+	panic("sim: not by hand")
+}
+func (t simTransport) RequestPreVote(ServerID, ServerAddress, *RequestPreVoteRequest, *RequestPreVoteResponse) error {
+	panic("sim: not by hand")
+}
+func (t simTransport) InstallSnapshot(ServerID, ServerAddress, *InstallSnapshotRequest, *InstallSnapshotResponse, io.Reader) error {
+	panic("sim: not by hand")
+}
+func (t simTransport) TimeoutNow(ServerID, ServerAddress, *TimeoutNowRequest, *TimeoutNowResponse) error {
+	panic("sim: not by hand")
+}
+
+// journal is an FSM that remembers what it applied.
+type journal struct{ cmds []string }
+
+func (j *journal) Apply(e *Log) interface{} {
+	j.cmds = append(j.cmds, string(e.Data))
+	return len(j.cmds)
+}
+
+func (j *journal) Snapshot() (FSMSnapshot, error) { return journalState(slices.Clone(j.cmds)), nil }
+
+func (j *journal) Restore(rc io.ReadCloser) error {
+	defer rc.Close()
+	b, err := io.ReadAll(rc)
+	if err != nil {
+		return err
+	}
+	j.cmds = nil
+	if len(b) > 0 {
+		j.cmds = strings.Split(string(b), "\n")
+	}
+	return nil
+}
+
+type journalState []string
+
+func (s journalState) Persist(sink SnapshotSink) error {
+	if _, err := io.WriteString(sink, strings.Join(s, "\n")); err != nil {
+		return err
+	}
+	return sink.Close()
+}
+func (journalState) Release() {}
+
+// How messages look.
+
+func describe(m interface{}) string {
+	switch m := m.(type) {
+	case *RequestPreVoteRequest:
+		return fmt.Sprintf("prevote? term=%d last=%d@%d", m.Term, m.LastLogIndex, m.LastLogTerm)
+	case *RequestPreVoteResponse:
+		return fmt.Sprintf("prevote %t term=%d", m.Granted, m.Term)
+	case *RequestVoteRequest:
+		s := fmt.Sprintf("vote? term=%d last=%d@%d", m.Term, m.LastLogIndex, m.LastLogTerm)
+		if m.LeadershipTransfer {
+			s += " transfer"
+		}
+		return s
+	case *RequestVoteResponse:
+		return fmt.Sprintf("vote %t term=%d", m.Granted, m.Term)
+	case *AppendEntriesRequest:
+		if isHeartbeat(m) {
+			return fmt.Sprintf("beat term=%d", m.Term)
+		}
+		return fmt.Sprintf("append term=%d prev=%d@%d %s commit=%d", m.Term, m.PrevLogEntry, m.PrevLogTerm,
+			entriesString(m.Entries), m.LeaderCommitIndex)
+	case *AppendEntriesResponse:
+		if m.Success {
+			return fmt.Sprintf("ok term=%d last=%d", m.Term, m.LastLog)
+		}
+		return fmt.Sprintf("no term=%d last=%d", m.Term, m.LastLog)
+	case *InstallSnapshotRequest:
+		return fmt.Sprintf("snapshot term=%d last=%d@%d", m.Term, m.LastLogIndex, m.LastLogTerm)
+	case *InstallSnapshotResponse:
+		return fmt.Sprintf("snapshot %t term=%d", m.Success, m.Term)
+	case *TimeoutNowRequest:
+		return "stand now"
+	case *TimeoutNowResponse:
+		return "stand now: heard"
+	default:
+		return fmt.Sprintf("%v", m)
+	}
+}
