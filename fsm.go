@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -111,6 +112,9 @@ type fsmSnapshot struct {
 // asked for does not wait behind a long replay.
 const maxApplyRange = 1024
 
+// errBrokenFSM is why there is no snapshot of an FSM in an unknown state.
+var errBrokenFSM = errors.New("the FSM failed to restore a snapshot, its state is unknown")
+
 // flushFSM hands the FSM runner its next task, if it is idle. It gets committed
 // entries that are durable here (R19): an FSM that is durable itself never gets
 // ahead of its own log.
@@ -123,6 +127,10 @@ func (r *Raft) flushFSM() {
 	case w.restore != nil:
 		w.restore.begun = true
 		r.fsm.tasks <- w.restore // has room: the runner is idle
+	case w.snapshot && w.broken:
+		w.snapshot = false
+		r.handleSnapshotDone(snapshotDone{err: errBrokenFSM})
+		return
 	case w.snapshot:
 		w.snapshot = false
 		r.fsm.tasks <- takeSnapshot{}
@@ -156,11 +164,7 @@ func (r *Raft) handleFSMDone(e fsmDone) {
 	w := &r.work
 	w.busy = false
 	if e.restore == nil {
-		if e.err != nil {
-			r.stopWith(e.err)
-		} else if r.leaving > 0 && r.applied() >= r.leaving {
-			r.become(Shutdown, r.hard.term)
-		}
+		r.handleApplied(e.err)
 		return
 	}
 	if w.restore == e.restore {
@@ -169,8 +173,25 @@ func (r *Raft) handleFSMDone(e fsmDone) {
 	}
 	if e.err != nil {
 		r.note.restoreFailed(e.restore.id, e.err)
+	} else {
+		r.compactLog()
 	}
 	e.restore.done(e.err)
+}
+
+// handleApplied deals with the end of an applyRange. An entry that is missing stops the
+// node, unless a snapshot that is to be restored next has taken its place.
+func (r *Raft) handleApplied(err error) {
+	switch {
+	case err == nil:
+		if r.leaving > 0 && r.applied() >= r.leaving {
+			r.become(Shutdown, r.hard.term)
+		}
+	case err == ErrRaftShutdown:
+	case isNotFound(err) && r.work.restore != nil:
+	default:
+		r.stopWith(err)
+	}
 }
 
 // fsmRunner calls the FSM, on one goroutine. It owns the last applied index and

@@ -59,7 +59,7 @@ func (r *Raft) handleInstallResult(e installResult) {
 	}
 	if e.err != nil {
 		r.note.installFailed(p, e.err)
-		r.backOff(p)
+		r.backOff(p, r.conf().HeartbeatTimeout) // a whole snapshot may have gone for nothing
 		return
 	}
 	r.heardFrom(p, e.install.sent, 0)

@@ -188,7 +188,6 @@ func (r *Raft) rebase(id entryID, config configEntry, job *restoreJob) {
 	if r.log.contains(id) {
 		r.log.snap = id
 		r.configs.reset(id.index, config)
-		r.compactLog()
 	} else {
 		r.log.reset(id)
 		r.configs = newConfigurations(config)

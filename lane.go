@@ -103,6 +103,9 @@ func (r *Raft) receive(ln *lane, pipe AppendPipeline, sent <-chan *laneRequest) 
 			if e.err == nil && e.resp.Term == 0 {
 				e.err = errNoTerm
 			}
+			if e.err == nil {
+				r.note.appended(ln.to.ID, f.Start(), len(f.Request().Entries))
+			}
 			r.report(e)
 			if e.err != nil {
 				return

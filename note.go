@@ -142,6 +142,17 @@ func (n *notes) dispatched(count int) {
 	metrics.SetGauge([]string{"raft", "leader", "dispatchNumLogs"}, float32(count))
 }
 
+// written reports a batch that the writer has finished.
+func (n *notes) written(leader bool, start time.Time, entries int) {
+	switch {
+	case entries == 0:
+	case leader:
+		metrics.MeasureSince([]string{"raft", "leader", "dispatchLog"}, start)
+	default:
+		metrics.MeasureSince([]string{"raft", "rpc", "appendEntries", "storeLogs"}, start)
+	}
+}
+
 func (n *notes) committed(e *Log) { metrics.MeasureSince([]string{"raft", "commitTime"}, e.AppendedAt) }
 
 func (n *notes) commitBatch(count uint64) {

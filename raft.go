@@ -490,10 +490,7 @@ func (r *Raft) nextDeadline() time.Time {
 		at = l.beatAt
 		earlier(l.leaseAt)
 		for _, p := range l.peers {
-			earlier(p.commitAt)
-			if p.progress.inflight == 0 && r.now.Before(p.retryAt) {
-				earlier(p.retryAt)
-			}
+			earlier(p.deadline(r.now))
 			earlier(p.dropAt)
 		}
 		for _, c := range l.changes {

@@ -317,6 +317,19 @@ func (r *Raft) flushPeer(p *peer) {
 	}
 }
 
+// deadline is when there may be something to send to a peer without any other event,
+// zero if never.
+func (p *peer) deadline(now time.Time) time.Time {
+	switch {
+	case now.Before(p.retryAt):
+		return p.retryAt
+	case p.progress.wants(0, true):
+		return p.commitAt
+	default:
+		return time.Time{}
+	}
+}
+
 // belowFloor deals with a peer whose next entry has been compacted: the lowest
 // previous entry that can be named is tried first, unless that is hopeless.
 func (r *Raft) belowFloor(p *peer) {
@@ -445,13 +458,14 @@ func (r *Raft) deposedBy(term uint64) bool {
 func (r *Raft) laneBroken(p *peer, err error) {
 	r.note.laneBroken(p, err)
 	r.closeLane(p)
-	r.backOff(p)
+	r.backOff(p, r.beatInterval())
 }
 
-func (r *Raft) backOff(p *peer) {
+// backOff keeps a peer from being tried for a time that doubles up to a limit.
+func (r *Raft) backOff(p *peer, limit time.Duration) {
 	p.failures++
 	wait := 5 * time.Millisecond << min(p.failures, 10)
-	p.retryAt = r.now.Add(min(wait, r.beatInterval()))
+	p.retryAt = r.now.Add(min(wait, limit))
 }
 
 // heardFrom records that a peer answered a request with success: contact as of when
@@ -507,7 +521,7 @@ func (r *Raft) handleBeatResult(e beatResult) {
 		p.silent = false
 		r.note.heartbeatResumed(p)
 	}
-	if p.install == nil {
+	if p.progress.state != installing {
 		p.retryAt = time.Time{}
 	}
 	r.heardFrom(p, e.beat.sent, e.beat.round)

@@ -24,6 +24,7 @@ const (
 // handleWritten deals with a batch that the writer has finished or failed.
 func (r *Raft) handleWritten(b *batch) {
 	r.writer.finish(&r.log)
+	r.note.written(r.lead != nil, r.writer.since, len(b.entries))
 	switch {
 	case b.fatal:
 		for _, p := range b.promises {
