@@ -49,8 +49,11 @@ func (n *NetworkTransport) dial(addr ServerAddress, d deadlines) (*peerConn, err
 		conn net.Conn
 		err  error
 	}
+	if n.IsShutdown() {
+		return nil, ErrTransportShutdown
+	}
 	dialed := make(chan result)
-	if !n.spawn(func() {
+	go func() {
 		conn, err := n.stream.Dial(addr, n.timeout)
 		select {
 		case dialed <- result{conn, err}:
@@ -59,9 +62,7 @@ func (n *NetworkTransport) dial(addr ServerAddress, d deadlines) (*peerConn, err
 				conn.Close()
 			}
 		}
-	}) {
-		return nil, ErrTransportShutdown
-	}
+	}()
 	select {
 	case res := <-dialed:
 		if res.err != nil {
