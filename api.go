@@ -36,7 +36,9 @@ func NewRaft(conf *Config, fsm FSM, logs LogStore, stable StableStore, snaps Sna
 	r.begin(time.Now())
 	r.timerAt = r.nextDeadline()
 	r.timer = time.NewTimer(time.Until(r.timerAt))
+	r.busy.name = "main"
 	r.workers.Go(func() { r.writer.run(r.report, r.stopping) })
+	r.workers.Go(r.emitGauges)
 	r.workers.Go(func() { r.fsm.run(r.report) })
 	restore := r.commit
 	r.flush()

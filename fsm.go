@@ -233,9 +233,12 @@ func newFSMRunner(fsm FSM, logs LogStore, snaps SnapshotStore) *fsmRunner {
 
 // run is the FSM goroutine.
 func (f *fsmRunner) run(report func(interface{})) {
+	busy := saturation{name: "fsm"}
 	for {
+		start := time.Now()
 		select {
 		case t := <-f.tasks:
+			busy.waited(start, time.Now())
 			report(f.do(t))
 		case <-f.stopping:
 			f.abandon()

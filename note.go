@@ -270,4 +270,7 @@ func (n *notes) restoreFailed(id entryID, err error) {
 	metrics.IncrCounter([]string{"raft", "fsm", "restoreFailed"}, 1)
 }
 
-func (n *notes) userRestored(index uint64) { n.logger.Info("restored user snapshot", "index", index) }
+func (n *notes) userRestored(index uint64, start time.Time) {
+	n.logger.Info("restored user snapshot", "index", index)
+	metrics.MeasureSince([]string{"raft", "restoreUserSnapshot"}, start)
+}

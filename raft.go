@@ -112,6 +112,7 @@ type Raft struct {
 	electionAt time.Time     // when to look at heard, or to stand again
 	patience   time.Duration // how long a leader may be silent, drawn anew each time
 	warned     bool          // of standing in the way of an election, once per stay
+	busy       saturation
 	timer      *time.Timer
 	timerAt    time.Time
 }
@@ -137,8 +138,11 @@ func (r *Raft) run() {
 // next waits for something to happen and returns it.
 func (r *Raft) next() interface{} {
 	r.armTimer()
+	start := time.Now()
 	e := r.wait()
-	r.beginStep(time.Now())
+	now := time.Now()
+	r.busy.waited(start, now)
+	r.beginStep(now)
 	return e
 }
 

@@ -3,6 +3,7 @@ package raft
 import (
 	"fmt"
 	"io"
+	"time"
 )
 
 // userRestore is a call of Restore (see there): the user replaces the state of the
@@ -15,6 +16,7 @@ type userRestore struct {
 	future  future // done when the state is restored here
 	noop    *logFuture
 	writing bool
+	since   time.Time
 }
 
 // restoreWritten is the event of a user's snapshot that was stored.
@@ -41,6 +43,7 @@ func (r *Raft) beginRestore(u *userRestore) {
 		u.future.respond(fmt.Errorf("cannot restore snapshot now, wait until the configuration entry at %v has been applied (have applied %v)",
 			latest.index, r.applied()))
 	default:
+		u.since = r.now
 		r.lead.restore = u
 	}
 }
@@ -135,6 +138,6 @@ func (r *Raft) finishRestore(l *leadership, u *userRestore, err error) {
 	}
 	u.noop = newLogFuture(Log{Type: LogNoop})
 	r.appendLocal([]*logFuture{u.noop})
-	r.note.userRestored(r.log.snap.index)
+	r.note.userRestored(r.log.snap.index, u.since)
 	u.future.respond(nil)
 }

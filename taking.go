@@ -11,6 +11,7 @@ type snapshotTaking struct {
 	due     time.Time // when to look whether one is due
 	wanted  bool      // one is
 	busy    bool      // one is being taken
+	since   time.Time
 	waiting []*snapshotCall
 	served  []*snapshotCall // by the one being taken
 }
@@ -46,7 +47,7 @@ func (r *Raft) flushTaking() {
 	if t.busy || !t.wanted && len(t.waiting) == 0 {
 		return
 	}
-	t.busy, t.wanted = true, false
+	t.busy, t.wanted, t.since = true, false, r.now
 	t.served, t.waiting = t.waiting, nil
 	r.work.snapshot = true
 }
@@ -97,6 +98,7 @@ func (r *Raft) handleSnapshotDone(e snapshotDone) {
 		r.note.snapshotFailed(e.err)
 	default:
 		r.note.snapshotComplete(e.id.index)
+		r.note.since([]string{"raft", "snapshot", "takeSnapshot"}, t.since)
 		if e.id.index > r.log.snap.index && r.log.contains(e.id) {
 			r.log.snap = e.id
 			r.compactLog()

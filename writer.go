@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/hashicorp/raft/internal/metrics"
 )
 
 // writer is the only goroutine that changes the LogStore and the StableStore.
@@ -275,6 +277,7 @@ func (w *writer) compactChunk() (more bool, err *StoreError) {
 	if e := w.logs.DeleteRange(first, hi); e != nil {
 		return false, &StoreError{"delete", first, e}
 	}
+	metrics.MeasureSince([]string{"raft", "compactLogs"}, start)
 	switch took := time.Since(start); {
 	case took < chunkTarget/2:
 		w.chunk = min(2*w.chunk, maxChunk)
