@@ -10,7 +10,14 @@ export GOWORK := off
 # module is a new line here: verify and test then cover it.
 MODULES := \
 	. \
-	testing/compat
+	examples/kv \
+	testing/compat \
+	testing/interop \
+	testing/interop/node \
+	testing/interop/peers/ours \
+	testing/interop/peers/upstream-1.6.0 \
+	testing/interop/peers/upstream-1.7.3 \
+	testing/interop/peers/upstream-1.8.0
 
 # The parts of `make test`, and how many minutes each may take on two cores in a
 # fresh clone with an empty module cache. Together they stay below 20. The times
@@ -19,19 +26,27 @@ MODULES := \
 #   verify   formatting, vet and staticcheck of all modules; builds staticcheck
 #   unit     tests of the root module, with the race detector
 #   tags     build and tests with the build tags hashicorpmetrics and batchtest
-#   modules  tests of the other modules: compatibility of API and stores
+#   modules  tests of the other modules, among them that the API is complete
+#   interop  clusters of processes that mix this library with hashicorp/raft
 PARTS := \
 	verify:4 \
-	unit:7 \
+	unit:6 \
 	tags:2 \
-	modules:4
+	modules:3 \
+	interop:4
 
 ifeq ($(shell go env CGO_ENABLED),1)
 RACE := -race
 endif
 GOTEST := go test $(RACE) -timeout 10m
 
-.PHONY: test verify fix unit tags modules staticcheck race-warning
+# fuzz runs each fuzz test of the root module for so long.
+FUZZTIME := 10s
+
+# soak breaks clusters of processes at random, each mix of libraries for so long.
+SOAKTIME := 10m
+
+.PHONY: test verify fix unit tags modules interop soak fuzz demo staticcheck race-warning
 
 # test runs all parts, also after one has failed.
 test:
@@ -52,7 +67,10 @@ verify: staticcheck
 	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "not formatted (make fix):"; echo "$$unformatted"; exit 1; }
 	@unlisted=$$(git ls-files '*go.mod' | xargs -n1 dirname | grep -vxF -e tools $(MODULES:%=-e %) || true); \
 		[ -z "$$unlisted" ] || { echo "modules missing from MODULES: $$unlisted"; exit 1; }
-	@set -x; for m in $(MODULES); do (cd $$m && go vet ./... && $(CURDIR)/.bin/staticcheck ./...); done
+	@failed=; for m in $(MODULES); do \
+		echo "vet and staticcheck $$m"; \
+		(cd $$m && go vet ./... && $(CURDIR)/.bin/staticcheck ./...) || failed=1; \
+	done; [ -z "$$failed" ]
 
 fix:
 	gofmt -w .
@@ -68,7 +86,25 @@ tags:
 	cd testing/compat && $(GOTEST) -tags hashicorpmetrics ./...
 
 modules: race-warning
-	@set -x; for m in $(filter-out .,$(MODULES)); do (cd $$m && $(GOTEST) ./...); done
+	@set -x; for m in $(filter-out . testing/interop,$(MODULES)); do (cd $$m && $(GOTEST) ./...); done
+
+interop:
+	cd testing/interop && go test -count=1 -timeout 10m ./...
+
+soak:
+	cd testing/interop && for mix in ours,ours,ours ours,ours,upstream-1.8.0 ours,upstream-1.7.3,upstream-1.8.0; do \
+		go run . $(RACE) -mix $$mix -duration $(SOAKTIME); \
+	done
+
+fuzz:
+	@grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u | grep -vE '^./(examples|testing)/' | while read -r pkg; do \
+		for f in $$(grep -hoE '^func Fuzz\w*' $$pkg/*_test.go | cut -c6-); do \
+			(set -x; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg); \
+		done; \
+	done
+
+demo:
+	cd examples/kv && go run ./demo
 
 staticcheck:
 	@go build -C tools -o $(CURDIR)/.bin/staticcheck honnef.co/go/tools/cmd/staticcheck

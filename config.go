@@ -16,7 +16,9 @@ type ProtocolVersion int
 
 const (
 	ProtocolVersionMin ProtocolVersion = 0
-	ProtocolVersionMax                 = 3
+
+	// ProtocolVersionMax is untyped, as in hashicorp/raft.
+	ProtocolVersionMax = 3
 )
 
 // SnapshotVersion is the version of a snapshot's metadata. Version 1 is written,
@@ -25,7 +27,9 @@ type SnapshotVersion int
 
 const (
 	SnapshotVersionMin SnapshotVersion = 0
-	SnapshotVersionMax                 = 1
+
+	// SnapshotVersionMax is untyped, as in hashicorp/raft.
+	SnapshotVersionMax = 1
 )
 
 // Config says how a node works. Start from [DefaultConfig] and set LocalID. It is

@@ -128,13 +128,15 @@ func imports(file *ast.File, paths ...string) []*ast.ImportSpec {
 // importName returns the name by which a file knows an import of the standard
 // library, "" if it does not import it.
 func importName(file *ast.File, path string) string {
-	for _, i := range imports(file, path) {
-		if i.Name != nil {
-			return i.Name.Name
-		}
+	found := imports(file, path)
+	switch {
+	case len(found) == 0:
+		return ""
+	case found[0].Name != nil:
+		return found[0].Name.Name
+	default:
 		return path
 	}
-	return ""
 }
 
 // parse reads a file, or source if that is not nil.
