@@ -61,7 +61,8 @@ func (n *nemesis) tour() []step {
 		next := n.c.procs[(i+1)%len(n.c.procs)]
 		steps = append(steps,
 			step{"transfer", func(ctx context.Context) error { return n.transfer(ctx, p) }},
-			step{"membership", func(ctx context.Context) error { return n.membership(ctx, next) }})
+			step{"membership", func(ctx context.Context) error { return n.membership(ctx, next) }},
+			step{"behind", func(ctx context.Context) error { return n.behind(ctx, next) }})
 		for _, q := range n.c.procs {
 			way := p.library().name + q.library().name
 			if q == p || lagged[way] || p.library() == q.library() && n.mixed() {
@@ -104,6 +105,7 @@ func (n *nemesis) random() step {
 		{"kill leader", n.killLeader},
 		{"kill leader", n.killLeader},
 		{"kill leader", n.killLeader},
+		{"behind", func(ctx context.Context) error { return n.behind(ctx, victim) }},
 		{"kill one", func(ctx context.Context) error { return n.kill(ctx, victim) }},
 		{"pause", n.pauseLeader},
 		{"lag", func(ctx context.Context) error { return n.lag(ctx, victim) }},
@@ -227,6 +229,39 @@ func (n *nemesis) pauseLeader(ctx context.Context) error {
 		return err
 	}
 	return n.whole(ctx)
+}
+
+// behind stops p while the others go on, and kills the leader when p wakes up: only
+// the third server has the newest log and can be elected, and it needs p's vote.
+func (n *nemesis) behind(ctx context.Context, p *process) error {
+	lead, err := n.leader(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if lead == p {
+		return n.killLeader(ctx)
+	}
+	if err := p.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	has, err := n.lastIndex(ctx, time.Now())
+	if err == nil {
+		err = n.c.await(ctx, recovery, "the others have gone on without "+p.id, func() bool {
+			s, _ := n.c.last(lead)
+			return s.Commit > has
+		})
+	}
+	n.shoot(lead)
+	if err := p.signal(syscall.SIGCONT); err != nil {
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := n.leader(ctx, lead); err != nil {
+		return err
+	}
+	return n.revive(ctx, lead)
 }
 
 // lag keeps p down until the leader has compacted what p needs next, so that p
