@@ -221,6 +221,20 @@ func (c *cluster) leaderOf(among ...*node) (leader *node) {
 	return leader
 }
 
+// claimant waits for a leader, confirmed or not.
+func (c *cluster) claimant(among ...*node) (leader *node) {
+	c.t.Helper()
+	c.wait("somebody who claims to lead", func() bool {
+		for _, n := range among {
+			if n.State() == raft.Leader {
+				leader = n
+			}
+		}
+		return leader != nil
+	})
+	return leader
+}
+
 // others returns the servers that are up but for some.
 func (c *cluster) others(but ...*node) []*node {
 	return slices.DeleteFunc(c.running(), func(n *node) bool { return slices.Contains(but, n) })
@@ -255,6 +269,16 @@ func (c *cluster) isolate(n *node) {
 func (c *cluster) cut(a, b *node) {
 	c.net.cut(a.addr, b.addr)
 	c.net.cut(b.addr, a.addr)
+}
+
+// heartbeatsOnly lets no entry pass between the servers, until the hook is reset.
+func (c *cluster) heartbeatsOnly() {
+	c.net.intercept(func(_ link, req any) error {
+		if r, ok := req.(*raft.AppendEntriesRequest); ok && r.PrevLogEntry > 0 {
+			return errors.New("not now")
+		}
+		return nil
+	})
 }
 
 // errPending is the outcome of a future that has none after a long time.

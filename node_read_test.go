@@ -49,9 +49,10 @@ func TestNodeReadIndex(t *testing.T) {
 func TestNodeReadWaitsForFSM(t *testing.T) {
 	bubble(t, options{}, func(t *testing.T, c *cluster) {
 		lead := c.leader()
+		before := lead.CommitIndex()
 		lead.fsm.apply.hold()
 		f := lead.Apply([]byte("a"), 0)
-		c.wait("a commit", func() bool { return lead.CommitIndex() == lead.LastIndex() })
+		c.wait("a commit", func() bool { return lead.CommitIndex() > before })
 		read := make(chan error, 1)
 		go func() {
 			_, err := lead.ReadIndex(context.Background())
@@ -135,23 +136,9 @@ func TestNodeNewLeaderReads(t *testing.T) {
 	bubble(t, options{}, func(t *testing.T, c *cluster) {
 		old, followers := c.split()
 		old.apply("a")
-		// The next leader's entries don't arrive; its heartbeats do.
-		c.net.intercept(func(_ link, req any) error {
-			if r, ok := req.(*raft.AppendEntriesRequest); ok && r.PrevLogEntry > 0 {
-				return errors.New("not now")
-			}
-			return nil
-		})
+		c.heartbeatsOnly()
 		old.stop()
-		var lead *node
-		c.wait("a leader", func() bool {
-			for _, f := range followers {
-				if f.State() == raft.Leader {
-					lead = f
-				}
-			}
-			return lead != nil
-		})
+		lead := c.claimant(followers...)
 		commit := lead.CommitIndex()
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
