@@ -169,10 +169,10 @@ func TestProposalQueueTimeoutIsOne(t *testing.T) {
 		q := full()
 		f := proposal("late", 100)
 		start := time.Now()
-		var took time.Duration
+		took := make(chan time.Duration, 1)
 		go func() {
 			q.put(f, 3*time.Second)
-			took = time.Since(start)
+			took <- time.Since(start)
 		}()
 		for range 5 { // there is room, and others are faster
 			time.Sleep(900 * time.Millisecond)
@@ -181,8 +181,8 @@ func TestProposalQueueTimeoutIsOne(t *testing.T) {
 			q.room = make(chan struct{})
 			q.mu.Unlock()
 		}
-		if err := f.Error(); err != ErrEnqueueTimeout || took != 3*time.Second {
-			t.Errorf("after %v: %v", took, err)
+		if err, after := f.Error(), <-took; err != ErrEnqueueTimeout || after != 3*time.Second {
+			t.Errorf("after %v: %v", after, err)
 		}
 	})
 }
