@@ -49,7 +49,11 @@ func bootstrapEntry(conf *Config, configuration Configuration, trans Transport) 
 	if err := checkConfiguration(configuration); err != nil {
 		return nil, err
 	}
-	entry, err := configurationLog(configuration, conf.ProtocolVersion, trans)
+	version := conf.ProtocolVersion
+	if version == 2 {
+		version = 1 // unlike its changes, the first configuration of version 2 is a set of peers
+	}
+	entry, err := configurationLog(configuration, version, trans)
 	if err != nil {
 		return nil, err
 	}
