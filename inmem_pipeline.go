@@ -57,6 +57,9 @@ func (p *inmemPipeline) AppendEntries(args *AppendEntriesRequest, resp *AppendEn
 	case <-p.end.broken:
 		return nil, p.end.failure()
 	}
+	if err := p.end.failure(); err != nil {
+		return nil, err
+	}
 	answer := make(chan RPCResponse, 1)
 	a := inmemRequest{newPendingAppend(args, resp), answer}
 	if err := p.enqueue(RPC{Command: copyAppend(args), RespChan: answer}); err != nil {

@@ -152,6 +152,25 @@ func TestInmemDisconnect(t *testing.T) {
 	}
 }
 
+// A pipeline without requests under way ends with its connection too.
+func TestInmemDisconnectIdlePipeline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := inmemPair()
+		p, err := a.AppendEntriesPipeline("b", "b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Disconnect("b")
+		synctest.Wait()
+		if _, err := p.AppendEntries(realAppend(1), new(AppendEntriesResponse)); err != ErrPipelineShutdown {
+			t.Error(err)
+		}
+		if len(b.Consumer()) != 0 {
+			t.Error("the request was sent all the same")
+		}
+	})
+}
+
 // An answer of the wrong type is an error, not a panic.
 func TestInmemWrongAnswer(t *testing.T) {
 	a, b := inmemPair()

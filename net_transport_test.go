@@ -62,6 +62,17 @@ func TestServerReadsAhead(t *testing.T) {
 	expectBytes(t, conn, answerFrame(&AppendEntriesResponse{Term: 2}))
 }
 
+// An answer does not wait for the next one.
+func TestServerAnswersAtOnce(t *testing.T) {
+	checkGoroutines(t)
+	n := newTestTransport(t, nil)
+	conn := dialTest(t, n)
+	writeTo(t, conn, frame(rpcAppendEntries, realAppend(1)), frame(rpcAppendEntries, realAppend(2)))
+	first, _ := <-n.Consumer(), <-n.Consumer()
+	first.Respond(&AppendEntriesResponse{Term: 1}, nil)
+	expectBytes(t, conn, answerFrame(&AppendEntriesResponse{Term: 1}))
+}
+
 // How far it reads ahead is bounded in requests and in bytes.
 func TestServerReadAheadIsBounded(t *testing.T) {
 	for _, tt := range []struct {
@@ -240,8 +251,51 @@ func TestClientRetriesDeadPooledConnection(t *testing.T) {
 	if err := call(); err != nil {
 		t.Error(err)
 	}
-	if conns.Load() != 3 {
-		t.Errorf("%d connections, want the two that died and one more", conns.Load())
+	if conns.Load() != 3 || len(n.pool.open) != 1 {
+		t.Errorf("%d connections, %d open; want the two that died and one more", conns.Load(), len(n.pool.open))
+	}
+}
+
+// A peer that is silent on a pooled connection is not asked again.
+func TestClientDoesNotRetryTimeouts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const timeout = 10 * time.Second
+		network := newPipeNet()
+		peer := network.listen("b")
+		go func() {
+			for conn, err := peer.Accept(); err == nil; conn, err = peer.Accept() {
+				go func() {
+					echo(t, conn, 1)
+					io.Copy(io.Discard, conn)
+				}()
+			}
+		}()
+		n := network.transport("a", &NetworkTransportConfig{MaxPool: 1, Timeout: timeout})
+		call := func() error { return n.AppendEntries("b", "b", heartbeat(1), new(AppendEntriesResponse)) }
+		if err := call(); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		if err := call(); !isTimeout(err) || time.Since(start) != timeout {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+		n.Close()
+		peer.Close()
+	})
+}
+
+// A snapshot with more bytes than announced does not arrive whole.
+func TestSnapshotTooLong(t *testing.T) {
+	for _, size := range []int64{0, 10, snapshotChunk, 3*snapshotChunk + 1} {
+		var sent bytes.Buffer
+		err := sendSnapshot(&sent, io.LimitReader(zeros{}, size+1), size)
+		if err == nil || size > 0 && int64(sent.Len()) >= size {
+			t.Errorf("size %d: %d bytes sent, %v", size, sent.Len(), err)
+		}
+		sent.Reset()
+		if err := sendSnapshot(&sent, io.LimitReader(zeros{}, size), size); err != nil || int64(sent.Len()) != size {
+			t.Errorf("size %d: %d bytes sent, %v", size, sent.Len(), err)
+		}
 	}
 }
 
@@ -348,25 +402,38 @@ func (n *NetworkTransport) acceptedCount() int {
 
 // A snapshot that is being received is received to its end.
 func TestCloseStreamsDuringSnapshot(t *testing.T) {
-	checkGoroutines(t)
-	a, b := newTestTransport(t, nil), newTestTransport(t, nil)
-	data, feed := io.Pipe()
-	errs := make(chan error, 1)
-	go func() {
-		errs <- a.InstallSnapshot("b", b.LocalAddr(), &InstallSnapshotRequest{Size: 6}, new(InstallSnapshotResponse), data)
-	}()
-	rpc := <-b.Consumer()
-	b.CloseStreams()
-	go func() { feed.Write([]byte("123456")); feed.Close() }()
-	got, err := io.ReadAll(rpc.Reader)
-	if string(got) != "123456" || err != nil {
-		t.Errorf("%q, %v", got, err)
-	}
-	rpc.Respond(&InstallSnapshotResponse{}, nil)
-	if err := <-errs; err != nil {
-		t.Error(err)
-	}
-	eventually(t, "the connection ends", func() bool { return b.acceptedCount() == 0 })
+	synctest.Test(t, func(t *testing.T) {
+		network := newPipeNet()
+		a := network.transport("a", &NetworkTransportConfig{})
+		b := network.transport("b", &NetworkTransportConfig{})
+		defer a.Close()
+		defer b.Close()
+		data, feed := io.Pipe()
+		errs := make(chan error, 1)
+		go func() {
+			errs <- a.InstallSnapshot("b", "b", &InstallSnapshotRequest{Size: 6}, new(InstallSnapshotResponse), data)
+		}()
+		rpc := <-b.Consumer()
+		go func() {
+			got, err := io.ReadAll(rpc.Reader)
+			if string(got) != "123456" || err != nil {
+				t.Errorf("%q, %v", got, err)
+			}
+			rpc.Respond(&InstallSnapshotResponse{}, nil)
+		}()
+		synctest.Wait()
+		b.CloseStreams()
+		synctest.Wait()
+		feed.Write([]byte("123456"))
+		feed.Close()
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if b.acceptedCount() != 0 {
+			t.Error("the connection is kept")
+		}
+	})
 }
 
 // Close ends everything: requests nobody takes, idle connections of both sides,
