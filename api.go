@@ -69,12 +69,13 @@ func newRaft(conf *Config, fsm FSM, logs LogStore, stable StableStore, snaps Sna
 		header: RPCHeader{own.ProtocolVersion, []byte(own.LocalID), trans.EncodePeer(own.LocalID, addr)},
 		logs:   logs, stable: stable, snaps: snaps, trans: trans,
 		logger: logger, notifier: newNotifier(own.NotifyCh), window: pipelineWindow(trans),
-		proposals: newProposalQueue(),
-		calls:     make(chan interface{}),
-		results:   make(chan interface{}),
-		stopping:  make(chan struct{}),
-		ended:     make(chan struct{}),
-		rng:       rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+		proposals:    newProposalQueue(),
+		knowsPreVote: map[ServerID]bool{},
+		calls:        make(chan interface{}),
+		results:      make(chan interface{}),
+		stopping:     make(chan struct{}),
+		ended:        make(chan struct{}),
+		rng:          rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 	}
 	r.note = &notes{r, logger, r.notifier, !own.NoLegacyTelemetry}
 	r.config.Store(&own)

@@ -1,6 +1,8 @@
 package raft
 
 import (
+	"errors"
+	"io"
 	"strings"
 )
 
@@ -127,11 +129,13 @@ func (r *Raft) otherVoters() []Server {
 // countPreVote counts an answer to a pre-vote. Servers that do not know the request
 // count as granted.
 func (r *Raft) countPreVote(e preVoteResult) {
+	if e.err == nil {
+		r.knowsPreVote[e.from] = true
+	}
 	if r.latePreVote(e) || e.campaign != r.campaign {
 		return
 	}
-	unknown := e.err != nil && strings.Contains(e.err.Error(), "unexpected command")
-	if unknown || e.err == nil && e.resp.Granted {
+	if e.err == nil && e.resp.Granted || r.isPreVoteUnknown(e) {
 		r.grantPreVote(e.campaign, e.from)
 		return
 	}
@@ -140,6 +144,19 @@ func (r *Raft) countPreVote(e preVoteResult) {
 	if e.campaign.refused == e.campaign.needed {
 		r.note.preVoteLost(r.hard.term, e.campaign)
 	}
+}
+
+// isPreVoteUnknown reports whether a server is of a version that has no pre-vote. It
+// says so, or closes the connection without an answer (hashicorp/raft before v1.7.0
+// does). The latter is believed only of a server that has never shown that it knows
+// better: otherwise any proxy that accepts connections for dead servers would defeat
+// pre-vote.
+func (r *Raft) isPreVoteUnknown(e preVoteResult) bool {
+	if e.err == nil {
+		return false
+	}
+	return strings.Contains(e.err.Error(), "unexpected command") ||
+		errors.Is(e.err, io.EOF) && !r.knowsPreVote[e.from]
 }
 
 // latePreVote adopts a term higher than the one that was asked for (R7).
@@ -250,6 +267,9 @@ func (r *Raft) handlePreVote(rpc RPC, req *RequestPreVoteRequest) {
 		term: req.Term,
 		from: sender(req.RPCHeader, nil),
 		last: entryID{req.LastLogIndex, req.LastLogTerm},
+	}
+	if _, ok := r.configs.latest().config.find(q.from.id); ok { // others could fill our memory
+		r.knowsPreVote[q.from.id] = true
 	}
 	b := r.voter().preVote(q)
 	if b.granted && r.storeDoubtful() {

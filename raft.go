@@ -98,9 +98,11 @@ type Raft struct {
 	writer   writer
 	sickness *sickness // not nil: the log store fails, see storage.go
 	campaign *campaign // not nil exactly while state == Candidate
-	lead     *leadership
-	handover *handover
-	forked   uint64 // the term of a leader that contradicts what is committed here
+	// knowsPreVote is true for servers that have sent or answered a pre-vote.
+	knowsPreVote map[ServerID]bool
+	lead         *leadership
+	handover     *handover
+	forked       uint64 // the term of a leader that contradicts what is committed here
 
 	settled []*logFuture // of committed entries that the FSM has not got yet
 	work    fsmWork
