@@ -2,6 +2,7 @@ package raft_test
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -147,10 +148,10 @@ func TestNodeInstallSlowerThanTheLog(t *testing.T) {
 		lead, followers := c.split()
 		away := followers[0]
 		c.lag(lead, away)
-		sent := 0
+		var sent atomic.Int64
 		c.net.intercept(func(_ link, req any) error {
 			if _, ok := req.(*raft.InstallSnapshotRequest); ok {
-				sent++
+				sent.Add(1)
 				time.Sleep(3 * time.Second)
 			}
 			return nil
@@ -165,8 +166,8 @@ func TestNodeInstallSlowerThanTheLog(t *testing.T) {
 			}
 		}()
 		<-done
-		if away.LastIndex() < lead.LastIndex()-20 || sent > 2 {
-			t.Errorf("the follower has %d of %d after %d snapshots", away.LastIndex(), lead.LastIndex(), sent)
+		if away.LastIndex() < lead.LastIndex()-20 || sent.Load() > 2 {
+			t.Errorf("the follower has %d of %d after %d snapshots", away.LastIndex(), lead.LastIndex(), sent.Load())
 		}
 		c.converge()
 	})
@@ -178,12 +179,10 @@ func TestNodeInstallInterrupted(t *testing.T) {
 		lead, followers := c.split()
 		away := followers[0]
 		c.lag(lead, away)
-		tries := 0
+		var tries atomic.Int64
 		c.net.intercept(func(_ link, req any) error {
-			if _, ok := req.(*raft.InstallSnapshotRequest); ok {
-				if tries++; tries < 5 {
-					return errors.New("broken")
-				}
+			if _, ok := req.(*raft.InstallSnapshotRequest); ok && tries.Add(1) < 5 {
+				return errors.New("broken")
 			}
 			return nil
 		})
