@@ -192,11 +192,20 @@ func (n *notes) refused(p *peer, q *laneRequest, resp *AppendEntriesResponse) {
 }
 
 func (n *notes) laneBroken(p *peer, err error) {
-	n.logger.Error("failed to appendEntries to", "peer", p.server.ID, "error", err)
+	n.logger.Log(firstLoud(p.failures == 0), "failed to appendEntries to", "peer", p.server.ID, "error", err)
+}
+
+// firstLoud is the level for failures that repeat: the first one is an error, those that
+// follow are details.
+func firstLoud(first bool) hclog.Level {
+	if first {
+		return hclog.Error
+	}
+	return hclog.Debug
 }
 
 func (n *notes) heartbeatFailed(p *peer, err error) {
-	n.logger.Error("failed to heartbeat to", "peer", p.server.Address, "error", err)
+	n.logger.Log(firstLoud(!p.silent), "failed to heartbeat to", "peer", p.server.Address, "error", err)
 	n.observe(FailedHeartbeatObservation{PeerID: p.server.ID, LastContact: p.contact})
 }
 
@@ -261,7 +270,7 @@ func (n *notes) intakeFailed(id entryID, err error) {
 }
 
 func (n *notes) installFailed(p *peer, err error) {
-	n.logger.Error("failed to install snapshot", "peer", p.server.ID, "error", err)
+	n.logger.Log(firstLoud(p.failures == 0), "failed to install snapshot", "peer", p.server.ID, "error", err)
 }
 
 func (n *notes) restoreFailed(id entryID, err error) {

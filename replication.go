@@ -513,8 +513,8 @@ func (r *Raft) handleBeatResult(e beatResult) {
 		return
 	}
 	if e.err != nil || !e.resp.Success || e.resp.Term != r.lead.term {
-		p.silent = true
 		r.note.heartbeatFailed(p, e.err)
+		p.silent = true
 		return
 	}
 	if p.silent {
