@@ -29,7 +29,7 @@ MODULES := \
 #   modules  tests of the other modules, among them that the API is complete
 #   interop  clusters of processes that mix this library with hashicorp/raft
 PARTS := \
-	verify:4 \
+	verify:5 \
 	unit:6 \
 	tags:2 \
 	modules:3 \
@@ -86,7 +86,10 @@ tags:
 	cd testing/compat && $(GOTEST) -tags hashicorpmetrics ./...
 
 modules: race-warning
-	@set -x; for m in $(filter-out . testing/interop,$(MODULES)); do (cd $$m && $(GOTEST) ./...); done
+	@failed=; for m in $(filter-out . testing/interop,$(MODULES)); do \
+		echo "test $$m"; \
+		(cd $$m && $(GOTEST) ./...) || failed=1; \
+	done; [ -z "$$failed" ]
 
 interop:
 	cd testing/interop && go test -count=1 -timeout 10m ./...
