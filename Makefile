@@ -30,7 +30,7 @@ MODULES := \
 #   interop  clusters of processes that mix this library with hashicorp/raft
 PARTS := \
 	verify:5 \
-	unit:6 \
+	unit:5 \
 	tags:2 \
 	modules:3 \
 	interop:4
