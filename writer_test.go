@@ -158,6 +158,9 @@ func (r *writerRig) do(t *testing.T, event string) string {
 		r.w.flush(time.Time{}, 0)
 	case "write":
 		r.w.flush(time.Time{}, 0)
+		if r.w.flying == nil {
+			return "nothing to write"
+		}
 		r.written()
 	case "finish": // the write that is under way ends
 		r.written()
@@ -409,6 +412,38 @@ func TestWriterTruncatesWhatWasSplitOff(t *testing.T) {
 	}
 	if got, want := r.do(t, "write"), "store [5@2], durable 5"; got != want {
 		t.Errorf("third batch: %q, want %q", got, want)
+	}
+}
+
+// A promise for entries that were truncated, or dropped by a reset, does not wait for
+// those that take their place.
+func TestWriterClampsPromises(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		drop  func(*writerRig)
+		first uint64 // entry that is added then
+		want  string
+	}{
+		{"some entries", func(r *writerRig) { r.cut(3) }, 3, "store [1@1 2@1], said a, durable 2"},
+		{"all entries", func(r *writerRig) { r.cut(1) }, 1, "store [1@2 2@2], said a, durable 2"},
+		{"reset", func(r *writerRig) { r.reset(entryID{7, 2}) }, 8, "store [8@2 9@2], said a, durable 9"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newWriterRig(t, "", false)
+			add := func(first, term uint64) {
+				for i := range uint64(3) {
+					r.add([]*Log{{Index: first + i, Term: term, Data: make([]byte, 2<<20-64)}})
+				}
+			}
+			add(1, 1)
+			r.say("a")
+			tt.drop(r)
+			add(tt.first, 2)
+			r.say("b")
+			if got := r.do(t, "write"); got != tt.want {
+				t.Errorf("%q, want %q", got, tt.want)
+			}
+		})
 	}
 }
 
