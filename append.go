@@ -87,7 +87,7 @@ func (r *Raft) handleAppend(rpc RPC, req *AppendEntriesRequest) {
 	}
 	r.follow(req.Term, from)
 	if isHeartbeat(req) {
-		r.replyKnownTerm(rpc, r.appendResponse(true))
+		r.replyHardSynced(rpc, r.appendResponse(true))
 		return
 	}
 	if r.forked == r.hard.term {
@@ -177,17 +177,8 @@ func (r *Raft) replyAppended(rpc RPC, term uint64) {
 	})
 }
 
-// replyKnownTerm answers at once if the term is durable, which it nearly always is:
-// a heartbeat does not wait behind entries.
-func (r *Raft) replyKnownTerm(rpc RPC, resp interface{}) {
-	if r.writer.hardDurable() {
-		rpc.Respond(resp, nil)
-		return
-	}
-	r.replySynced(rpc, resp)
-}
-
-// replySynced answers once everything the answer promises is durable.
-func (r *Raft) replySynced(rpc RPC, resp interface{}) {
-	r.writer.whenSynced(func(err error) { rpc.Respond(resp, err) })
+// replyHardSynced answers when term and vote are durable, which the term of a heartbeat
+// nearly always is: neither it nor a vote waits behind entries.
+func (r *Raft) replyHardSynced(rpc RPC, resp interface{}) {
+	r.writer.whenHardSynced(func(err error) { rpc.Respond(resp, err) })
 }

@@ -165,18 +165,12 @@ func readLog(logs LogStore, base entryID, logger hclog.Logger, visit func(*Log) 
 		return base, nil
 	}
 	last := base
-	for last.index < lastIndex {
-		e, err := getLog(logs, last.index+1)
-		if err != nil {
-			return entryID{}, err
-		}
-		if e.Term < last.term {
-			return entryID{}, fmt.Errorf("log entry %v follows one of term %d", idOf(e), last.term)
-		}
-		if err := visit(e); err != nil {
-			return entryID{}, err
-		}
+	err = readAbove(logs, base, lastIndex, func(e *Log) error {
 		last = idOf(e)
+		return visit(e)
+	})
+	if err != nil {
+		return entryID{}, err
 	}
 	return last, nil
 }
@@ -200,17 +194,6 @@ func joinsBase(logs LogStore, base entryID) (bool, error) {
 		return false, err
 	}
 	return e.Term >= base.term, nil
-}
-
-func getLog(logs LogStore, index uint64) (*Log, error) {
-	e := new(Log)
-	if err := logs.GetLog(index, e); err != nil {
-		return nil, fmt.Errorf("failed to get log at index %d: %w", index, err)
-	}
-	if e.Index != index {
-		return nil, fmt.Errorf("failed to get log at index %d: the store has entry %v there", index, idOf(e))
-	}
-	return e, nil
 }
 
 // RecoveryPlan says what [RecoverCluster] would make of a server's stores.

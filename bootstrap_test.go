@@ -351,7 +351,7 @@ var histories = []struct {
 	{"terms fall", func(t *testing.T, d *offline) {
 		d.write(t, 1, 2, "(a)", "x")
 		d.write(t, 3, 1, "y")
-	}, "log entry 3@1 follows one of term 2", ""},
+	}, "log at index 3 has term 1 after term 2", ""},
 }
 
 // damage changes the state of the snapshot whose name begins with prefix.

@@ -258,7 +258,7 @@ func (r *Raft) handleVote(rpc RPC, req *RequestVoteRequest) {
 		r.setVote(q.from)
 	}
 	r.heard = r.now
-	r.replySynced(rpc, resp)
+	r.replyHardSynced(rpc, resp)
 }
 
 // handlePreVote answers a pre-vote request. It changes nothing.

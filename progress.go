@@ -117,7 +117,7 @@ func (p *progress) acked(match uint64, bytes, epoch int) {
 		p.bisect()
 		return
 	}
-	p.state, p.searching, p.next = streaming, false, p.match+1
+	p.state, p.searching, p.step, p.next = streaming, false, 0, p.match+1
 }
 
 // rejected records that the follower lacks the entry at prev, and has none above

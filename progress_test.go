@@ -382,3 +382,24 @@ func TestProgressSearchHostileHints(t *testing.T) {
 		}
 	}
 }
+
+// The search for one divergence takes no longer because of an earlier one.
+func TestProgressSearchAgain(t *testing.T) {
+	p := newProgress(100_000, 4)
+	for _, hint := range []uint64{99_999, 99_998, 99_996, 99_992} {
+		p.do(t, "sent 0")
+		p.do(t, fmt.Sprintf("rejected %d %d", p.next-1, hint))
+	}
+	p.do(t, "sent 0")
+	p.do(t, fmt.Sprintf("acked %d 0", p.next-1))
+	if p.state != streaming {
+		t.Fatalf("after the first search: %v", &p)
+	}
+	p.do(t, "sent 5")
+	prev := p.next - 1
+	p.do(t, "sent 1")
+	p.do(t, fmt.Sprintf("rejected %d %d", prev, prev))
+	if p.next != prev {
+		t.Errorf("the second search begins at %d, want %d", p.next-1, prev-1)
+	}
+}

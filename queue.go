@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"math"
 	"sync"
 	"time"
 )
@@ -100,6 +101,13 @@ func (q *proposalQueue) take(maxBytes int) []*logFuture {
 	}
 	q.bytes -= size
 	return taken
+}
+
+// refuse completes what waits with err.
+func (q *proposalQueue) refuse(err error) {
+	for _, f := range q.take(math.MaxInt) {
+		f.respond(err)
+	}
 }
 
 // close completes what waits and all that comes later with err.

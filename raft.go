@@ -294,9 +294,7 @@ func (r *Raft) handle(e interface{}) {
 	case transferResult, restoreWritten: // of a leadership that is over
 
 	case proposed:
-		for _, f := range r.proposals.take(queueBytes * 2) {
-			f.respond(ErrNotLeader)
-		}
+		r.proposals.refuse(ErrNotLeader)
 	case *membershipCall:
 		e.future.respond(ErrNotLeader)
 	case *readCall:
@@ -312,16 +310,19 @@ func (r *Raft) handle(e interface{}) {
 	}
 }
 
-// flush hands work that is ready to workers that are free, and publishes what
-// others may see. It decides nothing.
+// flush hands work that is ready to workers that are free, and publishes what others may
+// see.
 func (r *Raft) flush() {
 	if r.lead != nil {
 		r.flushLeader()
 	}
 	r.flushTaking()
 	r.writer.flush(r.now, r.commit)
+	r.publish() // before futures complete that depend on it
+	if r.lead != nil {
+		r.lead.reads.complete(r.applied())
+	}
 	r.flushFSM()
-	r.publish()
 }
 
 // become changes the state, the term and the leadership together; nothing else

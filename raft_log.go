@@ -180,35 +180,41 @@ func openLog(store LogStore, snap entryID, monotonic bool, trans Transport) (*lo
 	}
 	joined := snap.index == 0
 	if first <= snap.index && snap.index <= last {
-		term, err := termInStore(store, snap.index)
-		if err != nil && !isNotFound(err) {
-			return nil, err
-		}
-		if err == nil && term != snap.term {
-			l.stale = true
-			return l, nil
-		}
-		joined = err == nil
-	}
-	if joined && snap.index > 0 {
-		if err := l.findRuns(store, first, snap); err != nil {
-			return nil, err
+		if joined, err = l.joinBelow(store, first, snap); err != nil || l.stale {
+			return l, err
 		}
 	}
 	if last <= snap.index {
 		l.stale = monotonic && last < snap.index
 		return l, nil
 	}
-	return l, l.readAbove(store, last, trans)
+	return l, l.joinAbove(store, joined, last, trans)
+}
+
+// joinBelow looks whether the entry at the snapshot's index is the snapshot's last, and
+// if so makes those below it usable.
+func (l *loadedLog) joinBelow(store LogStore, first uint64, snap entryID) (joined bool, err error) {
+	at, err := getLog(store, snap.index)
+	if isNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if at.Term != snap.term {
+		l.stale = true
+		return false, nil
+	}
+	return true, l.findRuns(store, first, snap)
 }
 
 // findRuns finds where terms change between first and snap.
 func (l *loadedLog) findRuns(store LogStore, first uint64, snap entryID) error {
-	term, err := termInStore(store, first)
+	e, err := getLog(store, first)
 	if err != nil {
 		return err
 	}
-	l.floor = entryID{first, term}
+	l.floor = idOf(e)
 	return l.bisect(store, l.floor, snap)
 }
 
@@ -221,9 +227,7 @@ func (l *loadedLog) bisect(store LogStore, lo, hi entryID) error {
 		l.runs = append(l.runs, termRun{hi.index, hi.term})
 		return nil
 	}
-	mid := entryID{index: lo.index + (hi.index-lo.index)/2}
-	var err error
-	mid.term, err = termInStore(store, mid.index)
+	e, err := getLog(store, lo.index+(hi.index-lo.index)/2)
 	if isNotFound(err) { // a gap: what is below it is of no use
 		l.floor, l.runs = hi, nil
 		return nil
@@ -231,50 +235,70 @@ func (l *loadedLog) bisect(store LogStore, lo, hi entryID) error {
 	if err != nil {
 		return err
 	}
+	mid := idOf(e)
 	if err := l.bisect(store, lo, mid); err != nil {
 		return err
 	}
 	return l.bisect(store, mid, hi)
 }
 
-// readAbove reads every entry above the snapshot: configurations are among them.
-func (l *loadedLog) readAbove(store LogStore, last uint64, trans Transport) error {
-	for i := l.snap.index + 1; i <= last; i++ {
-		e := new(Log)
-		if err := store.GetLog(i, e); err != nil {
-			if isNotFound(err) {
-				return fmt.Errorf("%w: entry %d is missing between the snapshot at %d and the last entry %d; "+
-					"restore an older copy of the log or remove this server and add it again empty", errLogGap, i, l.snap.index, last)
-			}
-			return fmt.Errorf("failed to get log at index %d: %w", i, err)
-		}
-		if e.Index != i {
-			return fmt.Errorf("failed to get log at index %d: the store returned entry %d", i, e.Index)
-		}
-		if e.Term < l.last.term {
-			if l.last == l.snap { // it was not written on top of the snapshot
-				l.stale = true
-				return nil
-			}
-			return fmt.Errorf("log at index %d has term %d after term %d", i, e.Term, l.last.term)
-		}
+// joinAbove reads every entry above the snapshot: configurations are among them. If the
+// entry at the snapshot's index is gone, what follows counts only if it can have been
+// written on top of the snapshot: terms do not go back.
+func (l *loadedLog) joinAbove(store LogStore, joined bool, last uint64, trans Transport) error {
+	err := readAbove(store, l.snap, last, func(e *Log) error {
 		c, ok, err := entryConfiguration(e, trans)
+		if ok {
+			l.configs = append(l.configs, configEntry{e.Index, c})
+		}
+		if err == nil {
+			l.durable = e.Index
+			l.append([]*Log{e})
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, errTermWentBack) && !joined && l.last == l.snap:
+		l.stale = true
+		return nil
+	case isNotFound(err):
+		return fmt.Errorf("%w: entry %d is missing between the snapshot at %d and the last entry %d; "+
+			"restore an older copy of the log or remove this server and add it again empty", errLogGap, l.last.index+1, l.snap.index, last)
+	default:
+		return err
+	}
+}
+
+// errTermWentBack reports a log that no leader can have written.
+var errTermWentBack = errors.New("no leader writes such a log")
+
+// readAbove calls visit with the entries above base up to last, in order. A missing
+// entry is an error, and so is a term that goes back.
+func readAbove(logs LogStore, base entryID, last uint64, visit func(*Log) error) error {
+	for base.index < last {
+		e, err := getLog(logs, base.index+1)
 		if err != nil {
 			return err
 		}
-		if ok {
-			l.configs = append(l.configs, configEntry{i, c})
+		if e.Term < base.term {
+			return fmt.Errorf("log at index %d has term %d after term %d: %w", e.Index, e.Term, base.term, errTermWentBack)
 		}
-		l.durable = i
-		l.append([]*Log{e})
+		if err := visit(e); err != nil {
+			return err
+		}
+		base = idOf(e)
 	}
 	return nil
 }
 
-func termInStore(store LogStore, index uint64) (uint64, error) {
-	var e Log
-	if err := store.GetLog(index, &e); err != nil {
-		return 0, fmt.Errorf("failed to get log at index %d: %w", index, err)
+// getLog reads an entry into memory of its own.
+func getLog(logs LogStore, index uint64) (*Log, error) {
+	e := new(Log)
+	if err := logs.GetLog(index, e); err != nil {
+		return nil, fmt.Errorf("failed to get log at index %d: %w", index, err)
 	}
-	return e.Term, nil
+	if e.Index != index {
+		return nil, fmt.Errorf("failed to get log at index %d: the store returned entry %v", index, idOf(e))
+	}
+	return e, nil
 }

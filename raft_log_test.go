@@ -440,3 +440,12 @@ func TestOpenLogFindsConfigurations(t *testing.T) {
 		t.Errorf("a configuration that cannot be read: error %v", err)
 	}
 }
+
+// Terms going back behind a snapshot that the log contains are a corrupt log, not
+// one that may be dropped.
+func TestOpenLogJoinedTermsGoingBack(t *testing.T) {
+	l, err := openLog(storeWith(t, parseEntries(t, "2@2 3@2 4@1 5@1")), entryID{3, 2}, false, addrTransport{})
+	if err == nil {
+		t.Errorf("opened: %s", describeLog(l))
+	}
+}

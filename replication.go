@@ -105,6 +105,7 @@ func (r *Raft) endLeadership() {
 	for _, f := range l.futures {
 		f.respond(ErrLeadershipLost)
 	}
+	r.proposals.refuse(ErrNotLeader) // those that a saturated leader has left in the queue
 	l.reads.fail(ErrLeadershipLost)
 	for _, c := range l.changes {
 		c.future.respond(ErrLeadershipLost)
@@ -197,9 +198,7 @@ func (r *Raft) dropRemoved() {
 func (r *Raft) takeProposals() {
 	l := r.lead
 	if l.transfer != nil {
-		for _, f := range r.proposals.take(maxUncommitted) {
-			f.respond(ErrLeadershipTransferInProgress)
-		}
+		r.proposals.refuse(ErrLeadershipTransferInProgress)
 		return
 	}
 	if l.restore != nil || l.backlog.bytes >= maxUncommitted {
@@ -279,10 +278,7 @@ func (r *Raft) flushLeader() {
 	}
 	r.advanceTransfer()
 	r.advanceRestore()
-	if r.lead.reads.wantsRound() {
-		r.beat()
-	}
-	r.advanceReads()
+	r.confirmReads()
 	for _, p := range r.lead.peers {
 		r.flushPeer(p)
 	}
@@ -513,8 +509,10 @@ func (r *Raft) handleBeatResult(e beatResult) {
 		return
 	}
 	if e.err != nil || !e.resp.Success || e.resp.Term != r.lead.term {
-		r.note.heartbeatFailed(p, e.err)
-		p.silent = true
+		if e.beat.sent.After(p.contact) { // else a later one has been answered
+			r.note.heartbeatFailed(p, e.err)
+			p.silent = true
+		}
 		return
 	}
 	if p.silent {
@@ -527,13 +525,11 @@ func (r *Raft) handleBeatResult(e beatResult) {
 	r.heardFrom(p, e.beat.sent, e.beat.round)
 }
 
-// advanceReads completes the reads that a majority has confirmed.
-func (r *Raft) advanceReads() {
+// confirmReads finds out which rounds the voters have answered, and starts the next one
+// if reads wait for it.
+func (r *Raft) confirmReads() {
 	l := r.lead
-	if len(l.voters) == 0 {
-		return
-	}
-	l.reads.confirm(quorumValue(l.voters, func(id ServerID) uint64 {
+	answered := func(id ServerID) uint64 {
 		if id == r.localID {
 			return l.reads.round
 		}
@@ -541,8 +537,12 @@ func (r *Raft) advanceReads() {
 			return p.confirmed
 		}
 		return 0
-	}))
-	l.reads.complete(r.applied())
+	}
+	l.reads.confirm(quorumValue(l.voters, answered))
+	if l.reads.wantsRound() {
+		r.beat()
+		l.reads.confirm(quorumValue(l.voters, answered)) // a single voter needs nobody else
+	}
 }
 
 // checkLease steps down if a majority of the voters has been silent for too long.

@@ -115,6 +115,9 @@ func (v voter) stuckTo(q voteQuestion) bool {
 
 // objection says what is wrong with a candidate's log or membership, "" if nothing.
 func (v voter) objection(q voteQuestion) string {
+	if q.from.addr == "" {
+		return "the candidate has no address" // its vote could not be recorded
+	}
 	if !q.last.atLeast(v.last) {
 		if q.last.term < v.last.term {
 			return "our last term is greater"
@@ -234,10 +237,10 @@ func checkAppend(req *AppendEntriesRequest) error {
 	if req.PrevLogTerm > req.Term {
 		return fmt.Errorf("previous entry of term %d in a request of term %d", req.PrevLogTerm, req.Term)
 	}
-	index, term := req.PrevLogEntry, req.PrevLogTerm
-	if index == 0 {
-		term = 0
+	if req.PrevLogEntry == 0 && req.PrevLogTerm != 0 {
+		return fmt.Errorf("previous entry 0 of term %d", req.PrevLogTerm)
 	}
+	index, term := req.PrevLogEntry, req.PrevLogTerm
 	for _, e := range req.Entries {
 		switch {
 		case e == nil:

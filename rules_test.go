@@ -525,3 +525,24 @@ func parseUint(t *testing.T, s string) (n uint64) {
 	}
 	return n
 }
+
+// PrevLogTerm means nothing for entry 0: the request is no contradiction.
+func TestPlanAppendPrevTermOfNothing(t *testing.T) {
+	req := &AppendEntriesRequest{Term: 5, PrevLogEntry: 0, PrevLogTerm: 3, Entries: parseEntries(t, "1@1")}
+	if err := checkAppend(req); err != nil {
+		return // refused: fine
+	}
+	if plan := planAppend(new(raftLog), 0, req); plan.verdict == contradiction {
+		t.Errorf("accepted by checkAppend, then %v on an empty log", plan)
+	}
+}
+
+// A vote for a candidate without any name would not be recorded.
+func TestVoteForNobody(t *testing.T) {
+	v := voter{hard: hardState{term: 5}, last: entryID{8, 4}, config: Configuration{[]Server{{Voter, "a", "addr-a"}}}}
+	for _, from := range []candidate{{}, {id: "a"}} {
+		if b := v.vote(voteQuestion{term: 5, from: from, last: entryID{9, 4}}); b.granted {
+			t.Errorf("granted to %+v", from)
+		}
+	}
+}

@@ -169,5 +169,5 @@ func (r *Raft) compactLog() {
 	r.note.compacting(r.log.floor.index, to)
 	r.log.compact(to)
 	r.configs.compact(to)
-	r.writer.compactUpTo(to)
+	r.writer.raiseCompact(to)
 }

@@ -82,6 +82,17 @@ func (b *batch) empty() bool {
 	return b.hard == nil && b.reset == nil && b.truncate == 0 && len(b.entries) == 0 && b.probe == nil
 }
 
+// last is the last entry that the batch stores, 0 if it stores none.
+func (b *batch) last() uint64 {
+	if b.probe != nil {
+		return b.probe.Index
+	}
+	if n := len(b.entries); n > 0 {
+		return b.entries[n-1].Index
+	}
+	return 0
+}
+
 // setHard makes h the hard state to write next.
 func (w *writer) setHard(h hardState) { w.pending.hard = &h }
 
@@ -116,8 +127,9 @@ func (w *writer) resetTo(snap entryID) {
 	b := w.pending
 	b.reset, b.truncate, b.entries = &snap, 0, nil
 	b.clampPromises()
-	w.compact.Store(snap.index) // not max: an earlier target may lie in the new log
-	w.wakeUp()
+	// An earlier target may lie in the new log. A later one has to wait for the reset:
+	// see there what a crash may leave.
+	w.compact.Store(min(w.compact.Load(), snap.index))
 }
 
 func (b *batch) clampPromises() {
@@ -139,6 +151,19 @@ func (w *writer) whenSynced(f func(error)) {
 	}
 }
 
+// whenHardSynced calls f once the last hard state given is durable. It does not wait
+// behind entries that go with a later batch.
+func (w *writer) whenHardSynced(f func(error)) {
+	switch {
+	case w.pending.hard != nil:
+		w.pending.promises = append(w.pending.promises, promise{f: f})
+	case w.flying != nil && w.flying.hard != nil:
+		w.flying.promises = append(w.flying.promises, promise{f: f})
+	default:
+		f(nil)
+	}
+}
+
 // flush hands the pending batch over if the writer is idle.
 func (w *writer) flush(now time.Time, commit uint64) {
 	if w.flying != nil || w.pending.empty() {
@@ -146,9 +171,7 @@ func (w *writer) flush(now time.Time, commit uint64) {
 	}
 	w.flying, w.pending = w.pending.split()
 	w.since = now
-	if n := len(w.flying.entries); n > 0 {
-		w.flying.commit = min(commit, w.flying.entries[n-1].Index)
-	}
+	w.flying.commit = min(commit, w.flying.last())
 	w.work <- w.flying // has room: the writer is idle
 }
 
@@ -212,11 +235,17 @@ func (w *writer) age(now time.Time) time.Duration {
 	return now.Sub(w.since)
 }
 
-// compactUpTo asks for the deletion of a prefix. It never blocks.
-func (w *writer) compactUpTo(index uint64) {
-	if index > w.compact.Load() {
-		w.compact.Store(index)
-		w.wakeUp()
+// raiseCompact asks for the deletion of a prefix. It never blocks.
+func (w *writer) raiseCompact(index uint64) {
+	for {
+		old := w.compact.Load()
+		if index <= old {
+			return
+		}
+		if w.compact.CompareAndSwap(old, index) {
+			w.wakeUp()
+			return
+		}
 	}
 }
 
@@ -319,7 +348,7 @@ func (w *writer) writeLog(b *batch) *StoreError {
 	if b.probe == nil {
 		return nil
 	}
-	if err := w.store([]*Log{b.probe}, 0); err != nil {
+	if err := w.store([]*Log{b.probe}, b.commit); err != nil {
 		return err
 	}
 	return w.deleteFrom(b.probe.Index)
@@ -349,6 +378,7 @@ func (w *writer) reset(snap entryID) *StoreError {
 		return err
 	}
 	if !w.monotonic {
+		w.raiseCompact(snap.index)
 		return nil
 	}
 	first, err := w.logs.FirstIndex()

@@ -596,8 +596,8 @@ func TestWriterCompactsInChunks(t *testing.T) {
 		if err := r.store.InmemStore.StoreLogs(entriesOf(slices.Repeat([]uint64{1}, 1000))); err != nil {
 			t.Fatal(err)
 		}
-		r.w.compactUpTo(900)
-		r.w.compactUpTo(700) // asks for nothing new
+		r.w.raiseCompact(900)
+		r.w.raiseCompact(700) // asks for nothing new
 		for _, tt := range []struct {
 			takes time.Duration
 			want  string
@@ -652,7 +652,7 @@ func TestWriterCompactionMakesWay(t *testing.T) {
 			r.w.flush(time.Time{}, 0)
 		}
 	}
-	r.w.compactUpTo(400)
+	r.w.raiseCompact(400)
 	runWriter(r, 1)
 	if got := r.store.rewind(); !strings.HasPrefix(got, "delete 1..64; store [501@1]") {
 		t.Errorf("wrote %q", got)
@@ -671,7 +671,7 @@ func TestWriterCompactsToTheEnd(t *testing.T) {
 			r.store.left = 0
 		}
 	}
-	r.w.compactUpTo(450)
+	r.w.raiseCompact(450)
 	reports := runWriter(r, 1)
 	if e, ok := reports[0].(compactFailed); !ok || !errors.Is(e.err, errBroken) || e.err.Op != "delete" {
 		t.Errorf("reported %v", reports[0])
@@ -685,7 +685,7 @@ func TestWriterCompactsToTheEnd(t *testing.T) {
 // lie within the new log.
 func TestWriterResetMovesTheCompaction(t *testing.T) {
 	r := newWriterRig(t, "1@1 2@1 3@1 4@1 5@1 6@1", false)
-	r.w.compactUpTo(5)
+	r.w.raiseCompact(5)
 	r.do(t, "reset 3@9")
 	r.do(t, "add 4@9 5@9 6@9")
 	r.do(t, "write")
@@ -734,10 +734,13 @@ func (c *crashRun) step() {
 	case 4:
 		c.installed()
 	case 5: // a snapshot of our own
-		c.log.snap.index += c.rng.Uint64N(c.log.durable - c.log.snap.index + 1)
+		if c.log.durable == c.log.snap.index {
+			return
+		}
+		c.log.snap.index += 1 + c.rng.Uint64N(c.log.durable-c.log.snap.index)
 		c.log.snap.term, _ = c.log.term(c.log.snap.index)
 		c.log.compact(c.log.snap.index)
-		c.w.compactUpTo(c.log.snap.index)
+		c.w.raiseCompact(c.log.snap.index)
 		c.trace = append(c.trace, "snapshot "+c.log.snap.String())
 	case 6:
 		c.compact()
@@ -765,7 +768,7 @@ func (c *crashRun) installed() {
 
 // compact is what the writer's goroutine does when no batch waits.
 func (c *crashRun) compact() {
-	if len(c.w.work) == 0 && c.w.pending.reset == nil {
+	if len(c.w.work) == 0 {
 		_, _ = c.w.compactChunk()
 		c.trace = append(c.trace, "compact")
 	}
@@ -845,5 +848,39 @@ func TestWriterCrashInReset(t *testing.T) {
 				t.Errorf("monotonic=%t, crash after %d writes: %s of %s", monotonic, works, describeLog(l), storedIDs(t, r.store))
 			}
 		}
+	}
+}
+
+// The prefix is not deleted before the reset has deleted the suffix: a crash in
+// between would leave a suffix that looks as if it followed the snapshot (S8).
+func TestWriterDoesNotCompactBeforeReset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newWriterRig(t, "1@1 2@1 3@4 4@4 5@4", false)
+		stopping := make(chan struct{})
+		go r.w.run(func(any) {}, stopping)
+		r.reset(entryID{3, 3})
+		synctest.Wait() // main is in the middle of its step, or the writer was busy
+		if got := r.store.rewind(); got != "" {
+			t.Errorf("before the reset was handed over: %s", got)
+		}
+		r.w.flush(time.Time{}, 0)
+		synctest.Wait()
+		if got, want := r.store.rewind(), "delete 3..5; delete 1..3"; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+		close(stopping)
+	})
+}
+
+// A vote never waits behind more than one batch.
+func TestWriterVoteDoesNotWaitForAllEntries(t *testing.T) {
+	r := newWriterRig(t, "", false)
+	for i := range uint64(12) {
+		r.add([]*Log{{Index: i + 1, Term: 1, Data: make([]byte, 1<<20-64)}})
+	}
+	r.do(t, "vote 2 a")
+	r.w.whenHardSynced(func(err error) { r.said = append(r.said, "vote") })
+	if got, want := r.do(t, "write"), "term 2 vote addr-a; store [1@1 2@1 3@1 4@1], said vote, durable 4"; got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }
