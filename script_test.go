@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,10 +22,11 @@ var rewrite = flag.Bool("rewrite", false, "rewrite the expected output in testda
 //	cluster 3            n1, n2, n3 with empty logs but a configuration of them all
 //	add n4               a server without state; also: add n4 stopped
 //	option KEY=VALUE     before cluster: trailing, prevote, monotonic, maxappend, shutdownonremove
+//	lead n1              n1 is elected, and all that hear it know what is committed; untold
 //	timeout n1           n1's election timer fires
 //	beat n1              n1's heartbeat timer fires
 //	tick n1              n1 looks at its deadlines
-//	wait 2s              time passes; no timer fires
+//	wait 2s [n1]         time passes; no timer fires [but n1's, every 50ms, and all flows]
 //	apply n1 x           a client writes x through n1
 //	read n1              a client asks for a linearizable read
 //	change n1 add n4     likewise add-nonvoter, demote, remove; a last number is prevIndex
@@ -33,14 +35,18 @@ var rewrite = flag.Bool("rewrite", false, "rewrite the expected output in testda
 //	restore n1 a,b       n1 restores a snapshot of a and b for the whole cluster
 //	cut n1 / heal        n1 is disconnected / everyone is connected
 //	cut n1 n2            messages from n1 to n2 are lost
+//	slow n1 n2 1s        messages from n1 to n2 take that long
 //	hold n1 / release n1 n1's disk finishes no write / finishes what it has
 //	holdfsm n1           n1's FSM finishes nothing until released
 //	fail n1 store enospc n1's disk fails this kind of write from now on; eio, ok; delete, set, create, close
+//	fail n1 set crash 2  n1 crashes instead of carrying out its second such write
 //	crash n1 / start n1  n1 loses what is not on its disk / boots from it
+//	wipe n1              n1 crashes and loses its disk, too
 //	deliver n1 n2 MSG    a request made by hand: see handmade
-//	run [2]              let everything flow until nothing happens [or for so many events]
+//	run [2]              let everything flow until nothing is due [or for so many events]
 //	beats on             show heartbeats
 //	status [n1]          one line a node
+//	disk n1              what n1 would find after a crash
 //	results              what clients were told
 //
 // Nodes are stepped by hand on one goroutine, so the same script always gives the same
@@ -97,6 +103,7 @@ type stage struct {
 	*world
 	log     strings.Builder
 	options map[string]string
+	slow    map[link]time.Duration
 	beats   bool
 	calls   []call
 }
@@ -108,10 +115,10 @@ type call struct {
 }
 
 func newStage(t *testing.T) *stage {
-	s := &stage{world: newWorld(t, 1), options: map[string]string{}}
+	s := &stage{world: newWorld(t, 1), options: map[string]string{}, slow: map[link]time.Duration{}}
 	s.trace = func(format string, args ...interface{}) {
 		line := fmt.Sprintf(format, args...)
-		if s.beats || !strings.Contains(line, "beat term=") {
+		if s.beats || !strings.Contains(line, "beat ") {
 			s.log.WriteString(line)
 		}
 	}
@@ -172,10 +179,14 @@ func (s *stage) do(args []string) {
 		}
 	case "crash":
 		s.node(args[1]).crash()
-	case "timeout":
+	case "wipe":
 		n := s.node(args[1])
-		n.raft.electionAt, n.raft.heard = s.now, time.Time{}
-		n.step(timeout{})
+		n.crash()
+		n.disk = newSimDisk()
+	case "lead":
+		s.lead(s.node(args[1]))
+	case "timeout":
+		s.timeout(s.node(args[1]))
 	case "beat":
 		n := s.node(args[1])
 		n.raft.lead.beatAt = s.now
@@ -183,15 +194,16 @@ func (s *stage) do(args []string) {
 	case "tick":
 		s.node(args[1]).step(timeout{})
 	case "wait":
-		d, err := time.ParseDuration(args[1])
-		must(s.t, err)
-		s.now = s.now.Add(d)
+		s.wait(args[1:])
 	case "run":
 		s.run(args[1:])
 	case "beats":
 		s.beats = args[1] == "on"
 	case "cut", "heal":
 		s.connect(args)
+	case "slow":
+		s.slow[link{ServerID(args[1]), ServerID(args[2])}] = s.duration(args[3])
+		s.delay = func(from, to ServerID) time.Duration { return s.slow[link{from, to}] }
 	case "hold":
 		s.node(args[1]).holdDisk = true
 	case "holdfsm":
@@ -200,8 +212,12 @@ func (s *stage) do(args []string) {
 		s.node(args[1]).release()
 	case "fail":
 		s.fail(args)
+	case "deliver":
+		s.deliver(args[1], args[2], args[3:])
 	case "status":
 		s.status(args[1:])
+	case "disk":
+		s.disk(s.node(args[1]))
 	case "results":
 		s.results()
 	default:
@@ -209,12 +225,48 @@ func (s *stage) do(args []string) {
 	}
 }
 
+func (s *stage) timeout(n *simNode) {
+	n.raft.electionAt, n.raft.heard = s.now, time.Time{}
+	n.step(timeout{})
+}
+
+// lead elects a node the usual way, which needs no telling each time.
+func (s *stage) lead(n *simNode) {
+	told := s.log.String()
+	s.now = s.now.Add(2 * time.Second) // nobody remembers another leader
+	s.timeout(n)
+	s.run(nil)
+	s.wait([]string{"50ms", string(n.id)})
+	s.log.Reset()
+	st := n.raft.status()
+	fmt.Fprintf(&s.log, "%s%s: %v of term %d, commit %d\n", told, n.id, st.state, st.term, st.commit)
+}
+
+func (s *stage) duration(text string) time.Duration {
+	d, err := time.ParseDuration(text)
+	must(s.t, err)
+	return d
+}
+
+func (s *stage) wait(args []string) {
+	const pace = 50 * time.Millisecond
+	end := s.now.Add(s.duration(args[0]))
+	for len(args) > 1 && !s.now.Add(pace).After(end) {
+		s.now = s.now.Add(pace)
+		s.node(args[1]).step(timeout{})
+		s.run(nil)
+	}
+	s.now = end
+}
+
+// run carries out what is due. Time does not pass.
 func (s *stage) run(args []string) {
 	events := 1 << 20
 	if len(args) > 0 {
 		events, _ = strconv.Atoi(args[0])
 	}
-	for events > 0 && s.tick() {
+	for events > 0 && len(s.queue) > 0 && !s.queue[0].at.After(s.now) {
+		s.tick()
 		events--
 	}
 }
@@ -234,12 +286,34 @@ func (s *stage) connect(args []string) {
 }
 
 func (s *stage) fail(args []string) {
+	if args[3] == "crash" {
+		s.crashAt(s.node(args[1]), args[2], args[4])
+		return
+	}
 	err := map[string]error{"enospc": syscall.ENOSPC, "eio": syscall.EIO, "other": errors.New("broken")}[args[3]]
 	s.node(args[1]).disk.fail = func(op string) error {
 		if op == args[2] {
 			return err
 		}
 		return nil
+	}
+}
+
+// crashAt crashes a node when it is about to do the count-th write of a kind.
+func (s *stage) crashAt(n *simNode, kind, count string) {
+	left, err := strconv.Atoi(count)
+	must(s.t, err)
+	n.disk.fail = func(op string) error {
+		if op == kind {
+			left--
+		}
+		if op != kind || left > 0 {
+			return nil
+		}
+		n.disk.fail = nil
+		n.crash()
+		s.tracef("%s: crashed before a write\n", n.id)
+		return errors.New("crashed")
 	}
 }
 
@@ -283,8 +357,6 @@ func (s *stage) client(args []string) {
 		text := ""
 		n.read(func(index uint64, err error) { text = fmt.Sprintf("index=%d err=%v", index, err) })
 		s.calls = append(s.calls, call{name, func() (bool, string) { return text != "", text }})
-	case "deliver":
-		s.deliver(args[1], args[2], args[3:])
 	default:
 		s.t.Fatalf("unknown command %q", args[0])
 	}
@@ -292,12 +364,13 @@ func (s *stage) client(args []string) {
 
 // deliver sends a message made by hand, as from a server that breaks the rules:
 //
-//	deliver n1 n2 vote term=2 last=1@1       deliver n1 n2 beat term=2
+//	deliver n1 n2 vote term=2 last=1@1       deliver n1 n2 beat term=2 at=n3
 //	deliver n1 n2 append term=2 prev=1@1 2@2,3@2 commit=3
 //	deliver n1 n2 snapshot term=2 last=3@1 a,b
 //	deliver n1 n2 stand-now
+//
+// at=n3 makes it come from n3's address.
 func (s *stage) deliver(from, to string, words []string) {
-	h := RPCHeader{3, []byte(from), []byte(addrOf(ServerID(from)))}
 	get := func(key string) (text string) {
 		for _, w := range words {
 			if k, v, ok := strings.Cut(w, "="); ok && k == key {
@@ -313,6 +386,10 @@ func (s *stage) deliver(from, to string, words []string) {
 	id := func(text string) entryID {
 		i, term, _ := strings.Cut(text, "@")
 		return entryID{number(i), number(term)}
+	}
+	h := RPCHeader{3, []byte(from), []byte(addrOf(ServerID(from)))}
+	if at := get("at"); at != "" {
+		h.Addr = []byte(addrOf(ServerID(at)))
 	}
 	var cmd interface{}
 	var payload []byte
@@ -348,15 +425,16 @@ func (s *stage) deliver(from, to string, words []string) {
 	s.send(ServerID(from), ServerID(to), cmd, payload, func(interface{}, error) {})
 }
 
+// results tells once how each call ended.
 func (s *stage) results() {
-	for _, c := range s.calls {
-		if done, text := c.result(); done {
-			fmt.Fprintf(&s.log, "%s: %s\n", c.name, text)
-		} else {
-			fmt.Fprintf(&s.log, "%s: pending\n", c.name)
+	s.calls = slices.DeleteFunc(s.calls, func(c call) bool {
+		done, text := c.result()
+		if !done {
+			text = "pending"
 		}
-	}
-	s.calls = nil
+		fmt.Fprintf(&s.log, "%s: %s\n", c.name, text)
+		return done
+	})
 }
 
 func (s *stage) status(only []string) {
@@ -373,4 +451,18 @@ func (s *stage) status(only []string) {
 		fmt.Fprintf(&s.log, "%s %-9v term=%d last=%v durable=%d commit=%d applied=%v\n",
 			id, st.state, st.term, st.last, st.durable, st.commit, n.fsm.cmds)
 	}
+}
+
+func (s *stage) disk(n *simNode) {
+	hard, err := loadHardState(n.disk)
+	must(s.t, err)
+	fmt.Fprintf(&s.log, "%s has term=%d", n.id, hard.term)
+	if hard.vote != (candidate{}) {
+		fmt.Fprintf(&s.log, " vote=%s", hard.vote.id)
+	}
+	if k := len(n.disk.snaps); k > 0 {
+		m := n.disk.snaps[k-1].meta
+		fmt.Fprintf(&s.log, " snapshot=%v", entryID{m.Index, m.Term})
+	}
+	fmt.Fprintf(&s.log, " log=%s\n", entriesString(slices.DeleteFunc(slices.Clone(n.disk.entries), func(e *Log) bool { return e == nil })))
 }

@@ -206,6 +206,9 @@ func (n *simNode) start() error {
 
 // crash ends a node; what is not on its disk is lost.
 func (n *simNode) crash() {
+	for _, s := range n.awaiting { // their connections break
+		n.w.in(n.w.lossNotice(), func() { s.reply(nil, errUnreachable) })
+	}
 	n.raft = nil
 	n.life++
 	n.batch, n.task, n.awaiting, n.lanes, n.beats = nil, nil, nil, nil, nil
@@ -310,11 +313,12 @@ func (n *simNode) finishTask(life int) {
 	n.task = nil
 	before := len(n.fsm.cmds)
 	e := n.raft.fsm.do(t)
-	for _, c := range n.fsm.cmds[min(before, len(n.fsm.cmds)):] {
-		n.w.tracef("%s: applied %q\n", n.id, c)
-	}
 	if _, ok := t.(*restoreJob); ok {
 		n.w.tracef("%s: restored %v\n", n.id, n.fsm.cmds)
+	} else {
+		for _, c := range n.fsm.cmds[before:] {
+			n.w.tracef("%s: applied %q\n", n.id, c)
+		}
 	}
 	n.step(e)
 }
@@ -417,25 +421,28 @@ func (w *world) send(from, to ServerID, cmd interface{}, payload []byte, reply f
 	}
 	w.tracef("%s→%s %v\n", from, to, describe(cmd))
 	w.in(d, func() {
-		w.arrive(to, cmd, payload, func(resp interface{}, err error) { w.answer(to, from, resp, err, reply) })
+		w.arrive(to, cmd, payload, func(resp interface{}, err error) { w.answer(to, from, cmd, resp, err, reply) })
 		if w.duplicate != nil && w.duplicate(from, to) && payload == nil {
 			w.arrive(to, cmd, nil, func(interface{}, error) {})
 		}
 	})
 }
 
-func (w *world) answer(from, to ServerID, resp interface{}, err error, reply func(interface{}, error)) {
+func (w *world) answer(from, to ServerID, cmd, resp interface{}, err error, reply func(interface{}, error)) {
+	text := describe(resp)
+	if err != nil {
+		text = fmt.Sprintf("error: %v", err)
+	}
+	if req, ok := cmd.(*AppendEntriesRequest); ok && isHeartbeat(req) {
+		text = "beat " + text
+	}
 	d, ok := w.travel(from, to)
 	if !ok {
-		w.tracef("%s→%s %v (lost)\n", from, to, describe(resp))
+		w.tracef("%s→%s %v (lost)\n", from, to, text)
 		w.in(d, func() { reply(nil, errUnreachable) })
 		return
 	}
-	if err != nil {
-		w.tracef("%s→%s error: %v\n", from, to, err)
-	} else {
-		w.tracef("%s→%s %v\n", from, to, describe(resp))
-	}
+	w.tracef("%s→%s %v\n", from, to, text)
 	w.in(d, func() { reply(resp, err) })
 }
 
