@@ -52,7 +52,29 @@ func (r *Raft) checkHeader(rpc RPC) error {
 	if v < ProtocolVersionMin || v > ProtocolVersionMax || v < r.protocol-1 {
 		return ErrUnsupportedProtocol
 	}
+	if term := messageTerm(rpc.Command); term > maxTerm {
+		return fmt.Errorf("no cluster reaches term %d", term)
+	}
 	return nil
+}
+
+// maxTerm bounds the terms and indexes that are believed of others: one message must not
+// take a node to where counting on overflows (R17).
+const maxTerm = 1 << 62
+
+func messageTerm(cmd interface{}) uint64 {
+	switch m := cmd.(type) {
+	case *AppendEntriesRequest:
+		return m.Term
+	case *RequestVoteRequest:
+		return m.Term
+	case *RequestPreVoteRequest:
+		return m.Term
+	case *InstallSnapshotRequest:
+		return max(m.Term, m.LastLogIndex)
+	default:
+		return 0
+	}
 }
 
 // refuse answers with an error. A snapshot that comes with the request is read to

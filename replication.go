@@ -184,7 +184,7 @@ func (r *Raft) closeLane(p *peer) {
 // dropRemoved forgets removed peers that know of it, or had time enough.
 func (r *Raft) dropRemoved() {
 	r.lead.peers = slices.DeleteFunc(r.lead.peers, func(p *peer) bool {
-		told := p.progress.sentCommit >= p.removedAt && p.progress.match >= p.removedAt
+		told := p.progress.inflight == 0 && min(p.progress.sentCommit, p.progress.match) >= p.removedAt
 		if !p.removed || !told && r.now.Before(p.dropAt) {
 			return false
 		}
@@ -441,7 +441,7 @@ var errOddTerm = errors.New("answer bears another term than the request")
 
 // deposedBy adopts a higher term seen in an answer (R7).
 func (r *Raft) deposedBy(term uint64) bool {
-	if term <= r.hard.term {
+	if term <= r.hard.term || term > maxTerm {
 		return false
 	}
 	r.note.newerTerm(term)

@@ -59,15 +59,26 @@ func (r *Raft) handleLogFailure(b *batch) {
 	}
 	r.fallSick(b)
 	promises := append(b.promises, r.writer.fail()...)
-	if r.log.last.index > durable {
-		r.log.truncate(durable + 1)
-		r.configs.truncate(durable + 1)
-	}
+	r.dropAbove(durable)
 	if r.lead != nil {
 		r.become(Follower, r.hard.term)
 	}
 	for _, p := range promises {
 		p.f(b.err)
+	}
+}
+
+// dropAbove takes what is not durable out of the log view. If that is what a snapshot
+// joined, the snapshot alone is left, and the store has to begin anew behind it.
+func (r *Raft) dropAbove(durable uint64) {
+	switch snap := r.log.snap; {
+	case durable < snap.index:
+		r.log.reset(snap)
+		r.configs.truncate(snap.index + 1)
+		r.sickness.reset = &snap
+	case r.log.last.index > durable:
+		r.log.truncate(durable + 1)
+		r.configs.truncate(durable + 1)
 	}
 }
 
