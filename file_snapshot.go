@@ -146,7 +146,8 @@ func openFileSnapshotStore(fsys fileSystem, base string, retain int, logger hclo
 }
 
 // mkdirDurable makes a directory with its missing parents, so that they survive a
-// crash: the snapshots in them will be promised to.
+// crash: the snapshots in them will be promised to. A directory that is there may
+// have been made a moment ago, by somebody who could not sync its name.
 func mkdirDurable(fsys fileSystem, dir string) error {
 	parent := filepath.Dir(dir)
 	err := fsys.Mkdir(dir)
@@ -156,10 +157,7 @@ func mkdirDurable(fsys fileSystem, dir string) error {
 		}
 		err = fsys.Mkdir(dir)
 	}
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	return fsys.SyncDir(parent)
@@ -343,7 +341,12 @@ type fileSnapshotReader struct {
 
 // ReapSnapshots removes all snapshots but the newest that the store keeps, and what
 // crashes left behind. The store does it itself when a snapshot is finished.
-func (s *FileSnapshotStore) ReapSnapshots() error {
+func (s *FileSnapshotStore) ReapSnapshots() error { return s.reap("") }
+
+// reap is ReapSnapshots, but spares the snapshot named keep: the one that was just
+// finished is about to be opened, even if it sorts below others, as it does where
+// those are of a history that was given up.
+func (s *FileSnapshotStore) reap(keep string) error {
 	all, err := s.list()
 	if err != nil {
 		return err
@@ -352,6 +355,9 @@ func (s *FileSnapshotStore) ReapSnapshots() error {
 	defer s.mu.Unlock()
 	var errs []error
 	for _, meta := range all[min(len(all), s.retain):] {
+		if meta.ID == keep {
+			continue
+		}
 		path := filepath.Join(s.dir, meta.ID)
 		s.logger.Info("reaping snapshot", "path", path)
 		err := s.fs.Rename(path, path+tmpSuffix)
@@ -429,7 +435,7 @@ func (s *FileSnapshotSink) Close() error {
 			s.store.logger.Error("failed to finish snapshot", "id", s.meta.ID, "error", err)
 			return errors.Join(err, s.discard())
 		}
-		_ = s.store.ReapSnapshots() // logs its failures; this snapshot is safe whatever becomes of the others
+		_ = s.store.reap(s.meta.ID) // logs its failures; this snapshot is safe whatever becomes of the others
 		return nil
 	})
 }

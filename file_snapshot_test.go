@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -569,6 +570,87 @@ func TestFileSnapshotWithdrawsItsName(t *testing.T) {
 		t.Errorf("Close = %v", err)
 	}
 	if err := checkClean(fs, 0); err != nil {
+		t.Error(err)
+	}
+}
+
+// A store whose directory could not be made durable makes it so when it is opened
+// again.
+func TestFileSnapshotSyncsWhatItFinds(t *testing.T) {
+	fs := newCrashFS()
+	fs.before = func(op, path string) error {
+		if op == "syncdir" && path == "/data" {
+			return errInjected
+		}
+		return nil
+	}
+	if err := fs.Mkdir("/data"); err != nil {
+		t.Fatal(err)
+	}
+	if err := fs.SyncDir("/"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openFileSnapshotStore(fs, "/data", 2, hclog.NewNullLogger()); !errors.Is(err, errInjected) {
+		t.Fatalf("Open = %v", err)
+	}
+	fs.before = func(op, path string) error { return nil }
+	s, err := openFileSnapshotStore(fs, "/data", 2, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := putSnapshot(s, 1); err != nil {
+		t.Fatal(err)
+	}
+	s, err = openFileSnapshotStore(fs.crash(dropAll), "/data", 2, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := checkSnapshots(s, 1); err != nil {
+		t.Error(err)
+	}
+}
+
+// A snapshot is not removed by its own Close, even if those kept sort above it. The
+// next one makes it go.
+func TestFileSnapshotKeepsTheOneJustFinished(t *testing.T) {
+	s := openSnapshots(t, t.TempDir(), 1)
+	newest, err := putSnapshot(s, 9)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := putSnapshot(s, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rc, err := s.Open(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rc.Close()
+	last, err := putSnapshot(s, 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := names(t, s.dir), []string{last + "/", newest + "/"}; !slices.Equal(got, want) {
+		t.Errorf("kept %v, want %v", got, want)
+	}
+}
+
+// A file system that can't sync directories is no error.
+func TestSyncDirUnsupported(t *testing.T) {
+	const dir = "/proc"
+	if runtime.GOOS != "linux" {
+		t.Skip("no directory is known that can't be synced")
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err == nil {
+		t.Skip(dir, "can be synced")
+	}
+	if err := (osFS{}).SyncDir(dir); err != nil {
 		t.Error(err)
 	}
 }

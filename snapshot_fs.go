@@ -1,10 +1,12 @@
 package raft
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"runtime"
+	"syscall"
 )
 
 // This file holds the seam between FileSnapshotStore and the operating system.
@@ -70,7 +72,7 @@ func (osFS) Open(name string) (file, error) {
 }
 
 // SyncDir does nothing on Windows, which can't sync a directory and keeps names in
-// the file system's own journal.
+// the file system's own journal, and in file systems that say they can't.
 func (osFS) SyncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil
@@ -79,9 +81,9 @@ func (osFS) SyncDir(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := d.Sync(); err != nil {
-		_ = d.Close() // the sync's error matters more
-		return err
+	err = d.Sync()
+	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL) {
+		err = nil
 	}
-	return d.Close()
+	return errors.Join(err, d.Close())
 }
