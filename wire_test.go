@@ -64,8 +64,12 @@ func FuzzEncode(f *testing.F) {
 	f.Add(uint64(300), uint64(1<<40), int64(-7), []byte{}, make([]byte, 300), int64(1700000000), uint32(5), int32(3600), uint8(17))
 	f.Add(uint64(1<<63), uint64(70000), int64(40000), []byte("y"), make([]byte, 70000), int64(-1), uint32(999), int32(3601), uint8(2))
 	f.Add(uint64(7), uint64(7), int64(7), []byte("x"), []byte("y"), int64(1<<33), uint32(0), int32(-3600), uint8(200))
+	f.Add(uint64(1), uint64(1), int64(1), []byte("x"), []byte("y"), int64(1), uint32(0), int32(-71), uint8(1))
 	f.Fuzz(func(t *testing.T, a, b uint64, c int64, p, q []byte, sec int64, nsec uint32, zone int32, count uint8) {
 		at := time.Unix(sec%(1<<40), int64(nsec%1e9)).In(time.FixedZone("", int(zone%50000)))
+		if _, err := at.MarshalBinary(); err != nil {
+			return // nor can go-msgpack send it
+		}
 		for _, m := range everyMessage(a, b, c, p, q, at, int(count)) {
 			for _, newTimeFormat := range []bool{false, true} {
 				checkEncoding(t, m.typ, m.message, newTimeFormat)
