@@ -17,12 +17,26 @@ type simDisk struct {
 	values  map[string][]byte
 	numbers map[string]uint64
 	snaps   []*simSnapshot // oldest first
+	made    int            // snapshots, ever
 
 	// fail, if not nil, is asked before each write; an error is what the write
 	// returns. It may crash the node.
 	fail func(op string) error
 
+	// spill, if not nil, is how many of n entries end up on the disk when storing
+	// them fails.
+	spill func(n int) int
+
+	// watch, if not nil, is told of what is on the disk now.
+	watch diskWatch
+
 	monotonic bool
+}
+
+// diskWatch is told of changes of a disk.
+type diskWatch interface {
+	storedEntry(e *Log)
+	setNumber(key string, v uint64)
 }
 
 func newSimDisk() *simDisk {
@@ -73,9 +87,19 @@ func (d *simDisk) GetLog(i uint64, l *Log) error {
 func (d *simDisk) StoreLog(l *Log) error { return d.StoreLogs([]*Log{l}) }
 
 func (d *simDisk) StoreLogs(logs []*Log) error {
-	if err := d.check("store"); err != nil {
+	err := d.check("store")
+	if err != nil && d.spill != nil {
+		logs = logs[:d.spill(len(logs))]
+	} else if err != nil {
 		return err
 	}
+	if e := d.put(logs); err == nil {
+		err = e
+	}
+	return err
+}
+
+func (d *simDisk) put(logs []*Log) error {
 	for _, e := range logs {
 		if len(d.entries) == 0 {
 			d.first = e.Index
@@ -91,6 +115,9 @@ func (d *simDisk) StoreLogs(logs []*Log) error {
 		}
 		c := *e
 		d.entries[e.Index-d.first] = &c
+		if d.watch != nil {
+			d.watch.storedEntry(&c)
+		}
 	}
 	return nil
 }
@@ -128,6 +155,9 @@ func (d *simDisk) SetUint64(k []byte, v uint64) error {
 		return err
 	}
 	d.numbers[string(k)] = v
+	if d.watch != nil {
+		d.watch.setNumber(string(k), v)
+	}
 	return nil
 }
 
@@ -145,7 +175,8 @@ func (d *simDisk) Create(v SnapshotVersion, index, term uint64, c Configuration,
 	if err := d.check("create"); err != nil {
 		return nil, err
 	}
-	id := fmt.Sprintf("%d-%d-%d", term, index, len(d.snaps))
+	d.made++
+	id := fmt.Sprintf("%d-%d-%d", term, index, d.made)
 	return &simSnapshot{disk: d, meta: SnapshotMeta{Version: v, ID: id, Index: index, Term: term, Configuration: c.Clone(), ConfigurationIndex: ci}}, nil
 }
 
@@ -196,4 +227,47 @@ func (d *simDisk) Open(id string) (*SnapshotMeta, io.ReadCloser, error) {
 		}
 	}
 	return nil, nil, errors.New("sim: no such snapshot")
+}
+
+// simBatchStable is a simDisk that writes several values in one step.
+type simBatchStable struct{ *simDisk }
+
+func (d simBatchStable) SetAll(values []StableValue) error {
+	if err := d.check("set"); err != nil {
+		return err
+	}
+	for _, v := range values {
+		if v.Bytes != nil {
+			d.values[string(v.Key)] = bytes.Clone(v.Bytes)
+		} else {
+			d.numbers[string(v.Key)] = v.Number
+		}
+	}
+	for _, v := range values {
+		if v.Bytes == nil && d.watch != nil {
+			d.watch.setNumber(string(v.Key), v.Number)
+		}
+	}
+	return nil
+}
+
+// simTracking is a simDisk that keeps the commit index beside the entries.
+type simTracking struct {
+	*simDisk
+	staged, commit uint64
+}
+
+func (d *simTracking) StageCommitIndex(i uint64) error {
+	d.staged = i
+	return nil
+}
+
+func (d *simTracking) GetCommitIndex() (uint64, error) { return d.commit, nil }
+
+func (d *simTracking) StoreLogs(logs []*Log) error {
+	err := d.simDisk.StoreLogs(logs)
+	if err == nil {
+		d.commit = d.staged
+	}
+	return err
 }

@@ -2,7 +2,6 @@ package raft
 
 import (
 	"bytes"
-	"container/heap"
 	"errors"
 	"fmt"
 	"io"
@@ -33,15 +32,30 @@ type world struct {
 
 	timers bool // deadlines fire by themselves
 	cut    map[link]bool
+
+	// What follows is nil or zero in scripts: nothing takes time, nothing is lost
+	// but what is cut, and nobody watches.
+
 	// delay is how long a message, or the answer to one, takes; lost if negative.
-	// Scripts leave it nil: nothing takes time.
 	delay     func(from, to ServerID) time.Duration
-	duplicate func(from, to ServerID) bool
+	duplicate func(to ServerID, cmd interface{}) bool
+	ordered   func(from, to ServerID) bool // whether messages do not overtake each other
+	arrivals  map[link]time.Time           // of the last one
+	tear      func(payload []byte) []byte  // what arrives of a snapshot
+	patience  time.Duration                // after which a sender gives up
 	diskTime  func(ServerID) time.Duration
 	fsmTime   func(ServerID) time.Duration
+	window    int // requests in flight to one follower
+	newFSM    func(*simNode) FSM
+	pauses    map[ServerID]bool // who is paused
 
-	trace func(format string, args ...interface{}) // nil: none
-	after func(*simNode)                           // called after each step
+	trace    func(format string, args ...interface{}) // nil: none
+	before   func(*simNode)                           // called before each step
+	after    func(*simNode)                           // called after each step
+	ended    func(*simNode)                           // called when a node has stopped by itself
+	refuses  func(to ServerID, cmd interface{}) bool  // a request that must not arrive
+	sending  func(from, to ServerID, cmd interface{})
+	answered func(from, to ServerID, cmd, resp interface{}) // from's answer to to's request
 }
 
 type link struct{ from, to ServerID }
@@ -54,7 +68,7 @@ type endpoint interface {
 func newWorld(t testing.TB, seed uint64) *world {
 	return &world{
 		t: t, now: time.Unix(1_000_000, 0), rng: rand.New(rand.NewPCG(seed, 7)),
-		nodes: map[ServerID]*simNode{}, peers: map[ServerID]endpoint{}, cut: map[link]bool{},
+		nodes: map[ServerID]*simNode{}, peers: map[ServerID]endpoint{}, cut: map[link]bool{}, pauses: map[ServerID]bool{}, arrivals: map[link]time.Time{},
 		conf: func(id ServerID) *Config {
 			c := DefaultConfig()
 			c.LocalID = id
@@ -72,28 +86,47 @@ type event struct {
 	run func()
 }
 
+// eventHeap is a heap by time, then by order of scheduling.
 type eventHeap []event
 
-func (h eventHeap) Len() int { return len(h) }
-func (h eventHeap) Less(i, j int) bool {
+func (h eventHeap) less(i, j int) bool {
 	if !h[i].at.Equal(h[j].at) {
 		return h[i].at.Before(h[j].at)
 	}
 	return h[i].seq < h[j].seq
 }
-func (h eventHeap) Swap(i, j int)       { h[i], h[j] = h[j], h[i] }
-func (h *eventHeap) Push(x interface{}) { *h = append(*h, x.(event)) }
-func (h *eventHeap) Pop() interface{} {
-	old := *h
-	e := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return e
+
+func (h *eventHeap) push(e event) {
+	q := append(*h, e)
+	*h = q
+	for i := len(q) - 1; i > 0 && q.less(i, (i-1)/2); i = (i - 1) / 2 {
+		q[i], q[(i-1)/2] = q[(i-1)/2], q[i]
+	}
+}
+
+func (h *eventHeap) pop() event {
+	q := *h
+	top, last := q[0], len(q)-1
+	q[0], q[last] = q[last], event{}
+	q = q[:last]
+	*h = q
+	for i := 0; ; {
+		child := 2*i + 1
+		if child+1 < last && q.less(child+1, child) {
+			child++
+		}
+		if child >= last || !q.less(child, i) {
+			return top
+		}
+		q[i], q[child] = q[child], q[i]
+		i = child
+	}
 }
 
 // in schedules f.
 func (w *world) in(d time.Duration, f func()) {
 	w.seq++
-	heap.Push(&w.queue, event{w.now.Add(d), w.seq, f})
+	w.queue.push(event{w.now.Add(d), w.seq, f})
 }
 
 // tick runs the next event and reports whether there was one.
@@ -101,7 +134,7 @@ func (w *world) tick() bool {
 	if len(w.queue) == 0 {
 		return false
 	}
-	e := heap.Pop(&w.queue).(event)
+	e := w.queue.pop()
 	if e.at.After(w.now) {
 		w.now = e.at
 	}
@@ -121,18 +154,28 @@ type simNode struct {
 	id   ServerID
 	addr ServerAddress
 	disk *simDisk
-	fsm  *journal
-	raft *Raft // nil while it is down
-	life int   // counts the starts; what an earlier life began is void
+	fsm  *journal // unless the world has another one
+	raft *Raft    // nil while it is down
+	life int      // counts the starts; what an earlier life began is void
+
+	logs   LogStore // disk, or what makes another kind of store of it
+	stable StableStore
 
 	holdDisk bool // the disk finishes nothing until it is released
 	holdFSM  bool
+	parked   []parkedEvent // while it is paused
 	batch    *batch
 	task     interface{}
 	awaiting []*served
 	lanes    []*lane
 	beats    []*beats
 	wakeAt   time.Time
+}
+
+// parkedEvent is what happens to a paused node, later.
+type parkedEvent struct {
+	request bool // it comes from outside
+	run     func()
 }
 
 // served is a request that a node has not answered yet.
@@ -151,13 +194,14 @@ func (w *world) bootstrap(ids ...ServerID) {
 	}
 	for _, id := range ids {
 		n := w.add(id)
-		must(w.t, BootstrapCluster(w.conf(id), n.disk, n.disk, n.disk, simTransport{n}, c))
+		must(w.t, BootstrapCluster(w.conf(id), n.logs, n.stable, n.disk, simTransport{n}, c))
 	}
 }
 
 // add makes a server without any state. It is not started.
 func (w *world) add(id ServerID) *simNode {
 	n := &simNode{w: w, id: id, addr: addrOf(id), disk: newSimDisk(), fsm: &journal{}}
+	n.logs, n.stable = n.disk, n.disk
 	w.nodes[id] = n
 	w.ids = append(w.ids, id)
 	return n
@@ -173,9 +217,16 @@ func must(t testing.TB, err error) {
 // start boots a node from what its disk holds.
 func (n *simNode) start() error {
 	n.fsm = &journal{}
-	r, err := newRaft(n.w.conf(n.id), n.fsm, n.disk, n.disk, n.disk, simTransport{n})
+	var fsm FSM = n.fsm
+	if n.w.newFSM != nil {
+		fsm = n.w.newFSM(n)
+	}
+	r, err := newRaft(n.w.conf(n.id), fsm, n.logs, n.stable, n.disk, simTransport{n})
 	if err != nil {
 		return err
+	}
+	if n.w.window > 0 {
+		r.window = n.w.window
 	}
 	n.life++
 	n.raft, n.batch, n.task, n.awaiting, n.lanes, n.beats = r, nil, nil, nil, nil, nil
@@ -186,8 +237,7 @@ func (n *simNode) start() error {
 	r.spawn = func(f func()) {
 		n.w.in(n.w.fsmDelay(n.id), func() {
 			if alive() {
-				f()
-				n.pump()
+				n.unlessPaused(false, func() { f(); n.pump() })
 			}
 		})
 	}
@@ -211,15 +261,76 @@ func (n *simNode) crash() {
 	}
 	n.raft = nil
 	n.life++
-	n.batch, n.task, n.awaiting, n.lanes, n.beats = nil, nil, nil, nil, nil
+	n.batch, n.task, n.awaiting, n.lanes, n.beats, n.parked = nil, nil, nil, nil, nil, nil
 	n.holdDisk, n.holdFSM = false, false
+	n.wakeAt = time.Time{}
+	delete(n.w.pauses, n.id)
+}
+
+// pause stops a node's process; its disk and its connections stay as they are.
+func (n *simNode) pause() {
+	if n.raft != nil {
+		n.w.pauses[n.id] = true
+	}
+}
+
+// resume lets a paused node go on. Requests are in one queue, what its own workers
+// report in another, and its timer has fired: main takes them as it likes.
+func (n *simNode) resume() {
+	if !n.w.pauses[n.id] {
+		return
+	}
+	delete(n.w.pauses, n.id)
+	var queues [2][]parkedEvent
+	for _, p := range n.parked {
+		if p.request {
+			queues[0] = append(queues[0], p)
+		} else {
+			queues[1] = append(queues[1], p)
+		}
+	}
+	n.parked = nil
+	queues[1] = slices.Insert(queues[1], n.w.rng.IntN(len(queues[1])+1), parkedEvent{run: func() { n.step(timeout{}) }})
+	for life := n.life; n.life == life && len(queues[0])+len(queues[1]) > 0; {
+		q := &queues[n.w.rng.IntN(2)]
+		if len(*q) > 0 {
+			p := (*q)[0]
+			*q = (*q)[1:]
+			p.run()
+		}
+	}
+	if n.raft != nil {
+		n.pump()
+	}
+}
+
+// unlessPaused runs f, or parks it.
+func (n *simNode) unlessPaused(request bool, f func()) {
+	if !n.w.pauses[n.id] {
+		f()
+		return
+	}
+	life := n.life
+	n.parked = append(n.parked, parkedEvent{request, func() {
+		if n.life == life && n.raft != nil {
+			f()
+		}
+	}})
 }
 
 // step lets a node handle one event.
 func (n *simNode) step(e interface{}) {
+	_, request := e.(RPC)
+	n.unlessPaused(request, func() { n.stepNow(e) })
+}
+
+func (n *simNode) stepNow(e interface{}) {
 	r := n.raft
 	if r == nil || r.state == Shutdown {
 		return
+	}
+	if n.w.before != nil {
+		n.w.before(n)
 	}
 	state, term := r.state, r.hard.term
 	r.beginStep(n.w.now)
@@ -239,15 +350,27 @@ func (n *simNode) step(e interface{}) {
 	}
 	if r.state == Shutdown {
 		n.w.tracef("%s: stopped: %v\n", n.id, r.failure)
-		r.end()
-		n.answerAll()
-		n.crash()
-	} else {
-		n.pump()
+		n.end()
+		if n.w.ended != nil {
+			n.w.ended(n)
+		}
+		return
 	}
-	if n.w.after != nil {
+	n.pump()
+	if n.w.after != nil && n.raft != nil {
 		n.w.after(n)
 	}
+}
+
+// end completes what a node that stops by itself still owes.
+func (n *simNode) end() {
+	n.raft.end()
+	if n.task != nil {
+		n.raft.fsm.do(n.task)
+	}
+	n.raft.fsm.abandon()
+	n.answerAll()
+	n.crash()
 }
 
 // pump moves what a step has handed to the workers.
@@ -256,6 +379,9 @@ func (n *simNode) pump() {
 		return
 	}
 	n.pumpDisk()
+	if n.raft == nil { // the disk crashed it
+		return
+	}
 	n.pumpFSM()
 	n.answerAll()
 	n.pumpLanes()
@@ -266,10 +392,15 @@ func (n *simNode) pumpDisk() {
 	r, life := n.raft, n.life
 	if n.batch == nil && len(r.writer.work) > 0 {
 		n.batch = <-r.writer.work
-		n.w.in(n.w.diskDelay(n.id), func() { n.finishWrite(life) })
+		n.w.in(n.w.diskDelay(n.id), func() {
+			if n.life == life {
+				n.unlessPaused(false, func() { n.finishWrite(life) })
+			}
+		})
 	}
 	if n.batch == nil && len(r.writer.wake) > 0 && !n.holdDisk {
 		<-r.writer.wake
+		r.writer.chunk = minChunk // it depends on how fast this machine is
 		if _, err := r.writer.compactChunk(); err != nil {
 			r.deliver(compactFailed{err})
 		} else if first, _ := n.disk.FirstIndex(); first != 0 && first <= r.writer.compact.Load() {
@@ -301,7 +432,11 @@ func (n *simNode) pumpFSM() {
 	r, life := n.raft, n.life
 	if n.task == nil && len(r.fsm.tasks) > 0 {
 		n.task = <-r.fsm.tasks
-		n.w.in(n.w.fsmDelay(n.id), func() { n.finishTask(life) })
+		n.w.in(n.w.fsmDelay(n.id), func() {
+			if n.life == life {
+				n.unlessPaused(false, func() { n.finishTask(life) })
+			}
+		})
 	}
 }
 
@@ -324,9 +459,13 @@ func (n *simNode) finishTask(life int) {
 }
 
 func (n *simNode) release() {
+	if !n.holdDisk && !n.holdFSM {
+		return
+	}
 	n.holdDisk, n.holdFSM = false, false
-	n.finishWrite(n.life)
-	n.finishTask(n.life)
+	life := n.life
+	n.unlessPaused(false, func() { n.finishWrite(life) })
+	n.unlessPaused(false, func() { n.finishTask(life) })
 	if n.raft != nil {
 		n.pump()
 	}
@@ -379,18 +518,18 @@ func (n *simNode) pumpTimer() {
 	n.wakeAt = at
 	life := n.life
 	n.w.in(max(at.Sub(n.w.now), time.Microsecond), func() {
-		if n.life == life && n.wakeAt.Equal(at) {
-			n.wakeAt = time.Time{}
-			n.step(timeout{})
-			n.pumpTimerAgain()
+		if n.life != life || !n.wakeAt.Equal(at) {
+			return
+		}
+		n.wakeAt = time.Time{}
+		if n.w.pauses[n.id] {
+			return // resume sees to it
+		}
+		n.step(timeout{})
+		if n.raft != nil {
+			n.pumpTimer()
 		}
 	})
-}
-
-func (n *simNode) pumpTimerAgain() {
-	if n.raft != nil {
-		n.pumpTimer()
-	}
 }
 
 func (w *world) diskDelay(id ServerID) time.Duration {
@@ -409,26 +548,44 @@ func (w *world) fsmDelay(id ServerID) time.Duration {
 
 // The network.
 
-var errUnreachable = errors.New("sim: unreachable")
+var (
+	errUnreachable = errors.New("sim: unreachable")
+	errNoAnswer    = errors.New("sim: no answer")
+)
 
-// send carries a request to a server and its answer, or errUnreachable, back.
+// send carries a request to a server and its answer, or an error, back.
 func (w *world) send(from, to ServerID, cmd interface{}, payload []byte, reply func(interface{}, error)) {
+	if w.sending != nil {
+		w.sending(from, to, cmd)
+	}
+	x := &talk{w: w, from: from, to: to, cmd: cmd, payload: payload, reply: reply}
+	if w.patience > 0 {
+		w.in(w.patience, func() { x.end(nil, errNoAnswer) })
+	}
 	d, ok := w.travel(from, to)
+	if w.trace != nil {
+		w.tracef("%s→%s %v%s\n", from, to, describe(cmd), lostText(ok))
+	}
 	if !ok {
-		w.tracef("%s→%s %v (lost)\n", from, to, describe(cmd))
-		w.in(d, func() { reply(nil, errUnreachable) })
+		w.in(d, func() { x.end(nil, errUnreachable) })
 		return
 	}
-	w.tracef("%s→%s %v\n", from, to, describe(cmd))
-	w.in(d, func() {
-		w.arrive(to, cmd, payload, func(resp interface{}, err error) { w.answer(to, from, cmd, resp, err, reply) })
-		if w.duplicate != nil && w.duplicate(from, to) && payload == nil {
-			w.arrive(to, cmd, nil, func(interface{}, error) {})
+	w.in(d, x.arrive)
+	if w.duplicate != nil && w.duplicate(to, cmd) {
+		if d, ok := w.travel(from, to); ok {
+			w.in(d, x.arrive)
 		}
-	})
+	}
 }
 
-func (w *world) answer(from, to ServerID, cmd, resp interface{}, err error, reply func(interface{}, error)) {
+func lostText(arrives bool) string {
+	if arrives {
+		return ""
+	}
+	return " (lost)"
+}
+
+func answerText(cmd, resp interface{}, err error) string {
 	text := describe(resp)
 	if err != nil {
 		text = fmt.Sprintf("error: %v", err)
@@ -436,14 +593,63 @@ func (w *world) answer(from, to ServerID, cmd, resp interface{}, err error, repl
 	if req, ok := cmd.(*AppendEntriesRequest); ok && isHeartbeat(req) {
 		text = "beat " + text
 	}
-	d, ok := w.travel(from, to)
-	if !ok {
-		w.tracef("%s→%s %v (lost)\n", from, to, text)
-		w.in(d, func() { reply(nil, errUnreachable) })
-		return
+	return text
+}
+
+// talk is a request and the answer to it.
+type talk struct {
+	w        *world
+	from, to ServerID
+	cmd      interface{}
+	payload  []byte
+	reply    func(interface{}, error)
+	over     bool // the sender has an answer, or has given up
+}
+
+func (x *talk) end(resp interface{}, err error) {
+	if !x.over {
+		x.over = true
+		x.reply(resp, err)
 	}
-	w.tracef("%s→%s %v\n", from, to, text)
-	w.in(d, func() { reply(resp, err) })
+}
+
+func (x *talk) arrive() {
+	p, foreign := x.w.peers[x.to]
+	n := x.w.nodes[x.to]
+	switch {
+	case x.w.refuses != nil && x.w.refuses(x.to, x.cmd):
+	case foreign && x.over && x.payload != nil:
+		// A snapshot that nobody sends any more is cut off with its connection.
+		// Our nodes must do without that.
+	case foreign:
+		p.receive(x.cmd, x.torn(), x.answer)
+	case n == nil || n.raft == nil:
+		x.answer(nil, errUnreachable)
+	default:
+		n.receive(x.cmd, x.torn(), x.answer)
+	}
+}
+
+func (x *talk) torn() []byte {
+	if x.payload == nil || x.w.tear == nil {
+		return x.payload
+	}
+	return x.w.tear(x.payload)
+}
+
+func (x *talk) answer(resp interface{}, err error) {
+	w := x.w
+	if w.answered != nil && err == nil {
+		w.answered(x.to, x.from, x.cmd, resp)
+	}
+	d, ok := w.travel(x.to, x.from)
+	if w.trace != nil {
+		w.tracef("%s→%s %s%s\n", x.to, x.from, answerText(x.cmd, resp, err), lostText(ok))
+	}
+	if !ok {
+		resp, err = nil, errUnreachable
+	}
+	w.in(d, func() { x.end(resp, err) })
 }
 
 // travel returns how long a message takes, and whether it arrives.
@@ -458,6 +664,11 @@ func (w *world) travel(from, to ServerID) (time.Duration, bool) {
 	if d < 0 {
 		return w.lossNotice(), false
 	}
+	if w.ordered != nil && w.ordered(from, to) {
+		l := link{from, to}
+		d = max(d, w.arrivals[l].Sub(w.now))
+		w.arrivals[l] = w.now.Add(d)
+	}
 	return d, true
 }
 
@@ -467,19 +678,6 @@ func (w *world) lossNotice() time.Duration {
 		return 0
 	}
 	return 200 * time.Millisecond
-}
-
-func (w *world) arrive(to ServerID, cmd interface{}, payload []byte, reply func(interface{}, error)) {
-	if p, ok := w.peers[to]; ok {
-		p.receive(cmd, payload, reply)
-		return
-	}
-	n := w.nodes[to]
-	if n == nil || n.raft == nil {
-		reply(nil, errUnreachable)
-		return
-	}
-	n.receive(cmd, payload, reply)
 }
 
 func (n *simNode) receive(cmd interface{}, payload []byte, reply func(interface{}, error)) {
@@ -548,8 +746,9 @@ func (o simOutbound) sendSnapshot(in *install) {
 func (n *simNode) sendLane(ln *lane, q *laneRequest) {
 	o := simOutbound{n, n.life}
 	if q.fetch > 0 {
-		entries, err := readEntries(n.disk, q.req.PrevLogEntry+1, q.fetch, requestBytes)
+		entries, err := readEntries(n.logs, q.req.PrevLogEntry+1, q.fetch, requestBytes)
 		q.req.Entries = entries
+		q.req.LeaderCommitIndex = min(q.req.LeaderCommitIndex, q.match())
 		n.w.in(0, func() { o.then(func() interface{} { return laneRead{ln, q, err} }) })
 		if err != nil {
 			return
