@@ -199,15 +199,14 @@ func (p *connPool) close() []*peerConn {
 	return slices.Collect(maps.Keys(p.open))
 }
 
-// deadlineWriter gives each write to a connection a time of its own.
+// deadlineWriter gives each write to a connection a time of its own, if the
+// connection has deadlines.
 type deadlineWriter struct {
 	conn    net.Conn
 	timeout time.Duration
 }
 
 func (w *deadlineWriter) Write(p []byte) (int, error) {
-	if err := w.conn.SetWriteDeadline(time.Now().Add(w.timeout)); err != nil {
-		return 0, err
-	}
+	_ = w.conn.SetWriteDeadline(time.Now().Add(w.timeout))
 	return w.conn.Write(p)
 }

@@ -163,11 +163,11 @@ func (c *serverConn) isEnding() bool {
 
 // setStreaming notes that a snapshot begins or ends, and hands over the read
 // deadline to its reader or takes it back.
-func (c *serverConn) setStreaming(on bool) error {
+func (c *serverConn) setStreaming(on bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.streaming = on
-	return c.conn.SetReadDeadline(time.Time{})
+	_ = c.conn.SetReadDeadline(time.Time{})
 }
 
 // readLoop reads requests until the connection or the transport ends. Whatever
@@ -218,9 +218,8 @@ func (c *serverConn) readOne() error {
 // skips what was not read of the snapshot because it was refused. Only then does
 // the next request begin.
 func (c *serverConn) readSnapshot(x *exchange, req *InstallSnapshotRequest) error {
-	if err := c.setStreaming(true); err != nil {
-		return err
-	}
+	c.setStreaming(true)
+	defer c.setStreaming(false)
 	x.answered = make(chan struct{})
 	data := newSnapshotReader(&stallReader{c.r, c.conn, c.net.stall}, req.Size)
 	if err := c.hand(x, RPC{Command: req, Reader: data, RespChan: x.answer}, nil); err != nil {
@@ -234,7 +233,7 @@ func (c *serverConn) readSnapshot(x *exchange, req *InstallSnapshotRequest) erro
 	if err := data.drain(); err != nil {
 		return fmt.Errorf("read snapshot: %w", err)
 	}
-	return c.setStreaming(false)
+	return nil
 }
 
 // hand gives a request to the heartbeat handler, or to the consumer, for whom it

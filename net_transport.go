@@ -39,8 +39,8 @@ const minStallTimeout = 10 * time.Second
 const closeTimeout = time.Second
 
 // StreamLayer is what a [NetworkTransport] needs of a network: a listener, and a
-// way to connect to other ones. TLS is commonly added here. Deadlines of its
-// connections must work.
+// way to connect to other ones. TLS is commonly added here. If its connections have
+// no deadlines, a peer that hangs is waited for until Close.
 type StreamLayer interface {
 	net.Listener
 
@@ -378,15 +378,17 @@ func (n *NetworkTransport) CloseStreams() {
 
 // Close closes the listener and all connections and makes calls under way return
 // [ErrTransportShutdown]; requests that nobody has taken from Consumer are
-// dropped. It waits for its goroutines, for a second at most, and may be called
-// again. Its error is that of closing the listener.
+// dropped. It waits for its goroutines and the network, for a second at most, and may
+// be called again. Its error is that of closing the listener.
 func (n *NetworkTransport) Close() error {
 	accepted, first := n.shutDown()
 	if !first {
 		return nil
 	}
-	err := n.stream.Close()
-	// Side by side, because TLS says goodbye when it is closed, which can block.
+	// Side by side, because TLS says goodbye when it is closed, which can block, and a
+	// listener may wait for its connections.
+	listener := make(chan error, 1)
+	n.goroutines.Go(func() { listener <- n.stream.Close() })
 	for _, c := range accepted {
 		n.goroutines.Go(c.close)
 	}
@@ -394,8 +396,12 @@ func (n *NetworkTransport) Close() error {
 		n.goroutines.Go(func() { c.conn.Close() })
 	}
 	n.waitForGoroutines()
-	if err != nil {
-		return fmt.Errorf("close listener: %w", err)
+	select {
+	case err := <-listener:
+		if err != nil {
+			return fmt.Errorf("close listener: %w", err)
+		}
+	default: // it has not returned, which has been logged
 	}
 	return nil
 }

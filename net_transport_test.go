@@ -494,6 +494,69 @@ func TestCloseDoesNotWaitForDial(t *testing.T) {
 	})
 }
 
+// A StreamLayer may wait in Close until its connections are closed, or for ever.
+func TestCloseDoesNotWaitForListener(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := newPipeNet()
+		l := &waitingListener{pipeLayer: network.listen("b"), release: make(chan struct{})}
+		n := NewNetworkTransportWithConfig(&NetworkTransportConfig{Stream: l, Logger: hclog.NewNullLogger()})
+		conn, err := network.listen("a").Dial("b", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		start := time.Now()
+		if err := n.Close(); err != nil || time.Since(start) > closeTimeout {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+		expectEOF(t, conn)
+		close(l.release)
+	})
+}
+
+type waitingListener struct {
+	*pipeLayer
+	release chan struct{}
+}
+
+func (l *waitingListener) Close() error {
+	<-l.release
+	return l.pipeLayer.Close()
+}
+
+// A listener's failure to close is reported.
+func TestCloseReportsListenerError(t *testing.T) {
+	l := &failingListener{newPipeNet().listen("a")}
+	n := NewNetworkTransportWithConfig(&NetworkTransportConfig{Stream: l, Logger: hclog.NewNullLogger()})
+	if err := n.Close(); !errors.Is(err, errInjected) {
+		t.Error(err)
+	}
+}
+
+type failingListener struct{ *pipeLayer }
+
+func (l *failingListener) Close() error { return errors.Join(l.pipeLayer.Close(), errInjected) }
+
+// noDeadlines is a StreamLayer whose connections have no deadlines, like the channels
+// of an SSH connection.
+type noDeadlines struct{ *pipeLayer }
+
+func (l noDeadlines) Accept() (net.Conn, error) {
+	c, err := l.pipeLayer.Accept()
+	return noDeadlineConn{c}, err
+}
+
+func (l noDeadlines) Dial(addr ServerAddress, timeout time.Duration) (net.Conn, error) {
+	c, err := l.pipeLayer.Dial(addr, timeout)
+	return noDeadlineConn{c}, err
+}
+
+type noDeadlineConn struct{ net.Conn }
+
+func (noDeadlineConn) SetDeadline(time.Time) error      { return errors.ErrUnsupported }
+func (noDeadlineConn) SetReadDeadline(time.Time) error  { return errors.ErrUnsupported }
+func (noDeadlineConn) SetWriteDeadline(time.Time) error { return errors.ErrUnsupported }
+
 func TestPipeliningCanBeTurnedOff(t *testing.T) {
 	n := newTestTransport(t, &NetworkTransportConfig{MaxRPCsInFlight: 1})
 	if _, err := n.AppendEntriesPipeline("x", "127.0.0.1:1"); err != ErrPipelineReplicationNotSupported {

@@ -6,6 +6,8 @@ import (
 	"io"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 )
 
 // What Transport promises, held against both implementations.
@@ -23,6 +25,18 @@ var transportKinds = map[string]func(t testing.TB) transportPair{
 			newTestTransport(t, &NetworkTransportConfig{MaxPool: 2, MaxRPCsInFlight: 4}),
 			newTestTransport(t, nil),
 		}
+	},
+	"network without deadlines": func(t testing.TB) transportPair {
+		network := newPipeNet()
+		open := func(addr ServerAddress) *NetworkTransport {
+			n := NewNetworkTransportWithConfig(&NetworkTransportConfig{
+				Stream:  noDeadlines{network.listen(addr)},
+				MaxPool: 1, Timeout: 10 * time.Second, Logger: hclog.NewNullLogger(),
+			})
+			t.Cleanup(func() { n.Close() })
+			return n
+		}
+		return transportPair{open("a"), open("b")}
 	},
 	"inmem": func(t testing.TB) transportPair {
 		_, a := NewInmemTransportWithTimeout("", 10*time.Second)
