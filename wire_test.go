@@ -138,6 +138,7 @@ func FuzzDecode(f *testing.F) {
 	for _, e := range goldenExchanges(f) {
 		f.Add(e.request[0], e.request[1:])
 	}
+	f.Add(byte(rpcAppendEntries), unhex(f, "82 a6 4c6561646572 8101ccff a7 456e7472696573 8180c0")) // maps for arrays
 	f.Fuzz(func(t *testing.T, typ byte, b []byte) {
 		if int(typ) >= len(rpcKinds) {
 			return

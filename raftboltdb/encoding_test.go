@@ -230,7 +230,7 @@ func FuzzDecode(f *testing.F) {
 	for _, newTime := range []bool{false, true} {
 		f.Add(appendEntry(nil, &raft.Log{Index: 300, Term: 2, Type: 5, Data: []byte("d"), AppendedAt: time.Unix(1, 2)}, newTime))
 	}
-	for _, s := range []string{"960703 01a164a165a400000001", "84a444617461a164a5496e64657807a45465726d03a15882a161c0a16291c3"} {
+	for _, s := range []string{"960703 01a164a165a400000001", "84a444617461a164a5496e64657807a45465726d03a15882a161c0a16291c3", "81a4446174618101ccff"} {
 		b, _ := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
 		f.Add(b)
 	}

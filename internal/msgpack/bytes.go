@@ -100,15 +100,20 @@ func (d *Bytes) readContainer(kind Kind, size uint64) (int, error) {
 	return int(n), nil
 }
 
-// ReadBytes returns the bytes of a string or of an array of numbers, nil for nil.
-// The slice may alias the input.
+// ReadBytes returns the bytes of a string or of a container of numbers, nil for nil.
+// A map counts as an array of its keys and values in turn, as go-msgpack has it. The
+// slice may alias the input.
 func (d *Bytes) ReadBytes() ([]byte, error) {
 	switch d.Kind() {
 	case KindNil:
 		d.rest = d.rest[1:]
 		return nil, nil
 	case KindArray:
-		return d.readByteArray()
+		n, err := d.ReadArrayHeader()
+		return d.readNumbers(n, err)
+	case KindMap:
+		n, err := d.ReadMapHeader()
+		return d.readNumbers(2*n, err)
 	default:
 		return d.readRaw()
 	}
@@ -131,8 +136,8 @@ func (d *Bytes) readRaw() ([]byte, error) {
 	return d.take(n)
 }
 
-func (d *Bytes) readByteArray() ([]byte, error) {
-	n, err := d.ReadArrayHeader()
+// readNumbers reads n numbers as bytes, unless their header could not be read.
+func (d *Bytes) readNumbers(n int, err error) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}

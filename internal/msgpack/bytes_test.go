@@ -109,6 +109,9 @@ func TestRead(t *testing.T) {
 		{"a261", "bytes", "error"},
 		{"dbffffffff61", "bytes", "error"},
 		{"81a161", "bytes", "error"},
+		{"80", "bytes", ""},
+		{"820102ccff04", "bytes", "0102ff04"},
+		{"81", "bytes", "error"},
 
 		{"c0", "time", "0001-01-01T00:00:00Z"},
 		{"af010000000eddd945f02f075f79ffff", "time", "2024-05-17T12:34:56.789012345Z"},

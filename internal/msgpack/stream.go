@@ -114,7 +114,8 @@ func (d *Stream) Bool() bool {
 	}
 }
 
-// Bytes reads a string or an array of numbers as a slice of its own, nil for nil.
+// Bytes reads a string or a container of numbers as a slice of its own, nil for nil.
+// A map counts as an array of its keys and values in turn, as go-msgpack has it.
 func (d *Stream) Bytes() []byte {
 	c := d.next()
 	switch kindOf(c) {
@@ -124,6 +125,8 @@ func (d *Stream) Bytes() []byte {
 		return d.take(d.length(c))
 	case KindArray:
 		return d.byteArray(d.length(c))
+	case KindMap:
+		return d.byteArray(2 * d.length(c))
 	default:
 		d.Fail(errKind(KindRaw, c))
 		return nil
@@ -156,8 +159,9 @@ func (d *Stream) Time() time.Time {
 	return t
 }
 
-// Array reads the header of an array, whose values the caller reads next. It
-// reports nil apart from an array of no values. The length is only a claim.
+// Array reads the header of an array, whose values the caller reads next, or of a
+// map, see Bytes. It reports nil apart from an array of no values. The length is only
+// a claim.
 func (d *Stream) Array() (n uint64, isNil bool) {
 	c := d.next()
 	switch kindOf(c) {
@@ -165,6 +169,8 @@ func (d *Stream) Array() (n uint64, isNil bool) {
 		return 0, true
 	case KindArray:
 		return d.length(c), false
+	case KindMap:
+		return 2 * d.length(c), false
 	default:
 		d.Fail(errKind(KindArray, c))
 		return 0, false
