@@ -555,8 +555,11 @@ func (s *sim) seeAnswer(from, to ServerID, cmd, resp interface{}) {
 // forgotten keeps requests from a server that was wiped and would contradict what it
 // once promised: without its disk it can't know, and no protocol stands that.
 func (s *sim) forgotten(to ServerID, cmd interface{}) bool {
-	had := s.server(to).forgets
+	sv := s.server(to)
+	had := sv.forgets
 	switch m := cmd.(type) {
+	case *TimeoutNowRequest:
+		return sv.peer != nil && sv.peer.patient() // it obeys anybody at any time (H10)
 	case *AppendEntriesRequest:
 		return m.Term < had.term
 	case *InstallSnapshotRequest:
@@ -637,6 +640,11 @@ func (s *sim) converge() error {
 		v := s.viewOf(sv)
 		fmt.Fprintf(&b, "\n%s %v term=%d last=%d durable=%d commit=%d applied=%d snap=%v config=%d %v",
 			sv.id, v.state, v.term, v.last, v.durable, v.commit, v.applied, v.snap, v.config.index, v.config.config)
+		if sv.node != nil && sv.node.raft.lead != nil {
+			for _, p := range sv.node.raft.lead.peers {
+				fmt.Fprintf(&b, "\n\t%s: %v", p.server.ID, &p.progress)
+			}
+		}
 	}
 	return errors.New(b.String())
 }
