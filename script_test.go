@@ -183,6 +183,7 @@ func (s *stage) do(args []string) {
 		n := s.node(args[1])
 		n.crash()
 		n.disk = newSimDisk()
+		n.logs, n.stable = n.disk, n.disk
 	case "lead":
 		s.lead(s.node(args[1]))
 	case "timeout":
