@@ -165,7 +165,7 @@ func TestNodeShutdownUnderLoad(t *testing.T) {
 				switch err := outcome(f); err {
 				case nil:
 					succeeded++
-				case raft.ErrLeadershipLost, raft.ErrRaftShutdown:
+				case raft.ErrLeadershipLost, raft.ErrRaftShutdown, raft.ErrNotLeader:
 				default:
 					t.Fatalf("outcome %v", err)
 				}

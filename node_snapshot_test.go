@@ -1,6 +1,7 @@
 package raft_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -249,10 +250,11 @@ func TestNodeNoRestoreOnStart(t *testing.T) {
 	})
 }
 
-// shelf is a SnapshotStore that keeps all snapshots, and can't read some.
+// shelf is a SnapshotStore that keeps all snapshots, in the order of a FileSnapshotStore,
+// and can't read some.
 type shelf struct {
 	mu      sync.Mutex
-	stores  []*raft.InmemSnapshotStore // one snapshot each, oldest first
+	stores  []*raft.InmemSnapshotStore // one snapshot each, in the order of Close
 	corrupt map[string]bool
 }
 
@@ -292,6 +294,9 @@ func (s *shelf) List() ([]*raft.SnapshotMeta, error) {
 		list, _ := store.List()
 		all = append(all, list...)
 	}
+	slices.SortStableFunc(all, func(a, b *raft.SnapshotMeta) int {
+		return cmp.Or(cmp.Compare(b.Term, a.Term), cmp.Compare(b.Index, a.Index))
+	})
 	return all, nil
 }
 
