@@ -29,9 +29,10 @@ func TestNodeTransfer(t *testing.T) {
 		if took := time.Since(start); took > 100*time.Millisecond {
 			t.Errorf("took %v", took)
 		}
-		if _, id := lead.LeaderWithID(); id != to.id {
-			t.Errorf("the transfer is done, and the old leader follows %q", id)
-		}
+		c.wait("the old leader to follow the new one", func() bool {
+			_, id := lead.LeaderWithID()
+			return id == to.id
+		})
 		c.leaderOf(to).apply("b")
 		c.expect("a", "b")
 	})
