@@ -93,11 +93,24 @@ func TestNodeNonvotersConfirmNothing(t *testing.T) {
 // An answer to a heartbeat that was sent before the read arrived does not confirm it
 // (S5): the leader's answers are late, and it is deposed meanwhile.
 func TestNodeOldAnswersConfirmNothing(t *testing.T) {
-	const latency = 100 * time.Millisecond
+	const latency = 30 * time.Millisecond // a heartbeat is answered before the next
 	bubble(t, options{latency: latency}, func(t *testing.T, c *cluster) {
 		old, followers := c.split()
-		time.Sleep(10 * latency)
-		// From now on nothing that it sends arrives; answers to earlier requests do.
+		beats := make(chan struct{})
+		c.net.intercept(func(_ link, req any) error {
+			if r, ok := req.(*raft.AppendEntriesRequest); ok && r.PrevLogEntry == 0 {
+				select {
+				case beats <- struct{}{}:
+				default:
+				}
+			}
+			return nil
+		})
+		time.Sleep(time.Second)
+		<-beats
+		time.Sleep(latency + latency/2)
+		// A heartbeat has arrived, its answers are under way. Nothing that is sent from now
+		// on arrives.
 		for _, f := range followers {
 			c.net.cut(old.addr, f.addr)
 		}
