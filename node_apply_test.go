@@ -95,7 +95,7 @@ func TestNodeApplyResults(t *testing.T) {
 					t.Errorf("%s on a follower: %v", what, err)
 				}
 			}
-			if err := n.Restore(&raft.SnapshotMeta{Version: 1}, nil, 0); err != raft.ErrNotLeader {
+			if err := n.restoreTo(); err != raft.ErrNotLeader {
 				t.Errorf("Restore on a follower: %v", err)
 			}
 			c.want(n.BootstrapCluster(c.configuration()), raft.ErrCantBootstrap)
