@@ -32,7 +32,8 @@ func NewRaft(conf *Config, fsm FSM, logs LogStore, stable StableStore, snaps Sna
 	if err != nil {
 		return nil, err
 	}
-	r.spawn, r.deliver, r.out = r.workers.Go, r.report, dialer{r}
+	r.spawn, r.out = r.workers.Go, dialer{r}
+	r.deliver = func(e interface{}) { r.report(e) }
 	r.begin(time.Now())
 	r.timerAt = r.nextDeadline()
 	r.timer = time.NewTimer(time.Until(r.timerAt))
@@ -483,6 +484,9 @@ func (r *Raft) Snapshot() SnapshotFuture {
 // clients write only after it has returned nil.
 func (r *Raft) Restore(meta *SnapshotMeta, reader io.Reader, timeout time.Duration) error {
 	metrics.IncrCounter([]string{"raft", "restore"}, 1)
+	if meta == nil || reader == nil || meta.Index > maxTerm {
+		return fmt.Errorf("cannot restore snapshot %+v from %v", meta, reader)
+	}
 	u := &userRestore{meta: meta, reader: reader}
 	u.future.init()
 	r.submitWithin(timeout, u, u.future.respond)

@@ -10,7 +10,10 @@ import (
 // This file is the receiving side: what requests from other servers do to this
 // node, but for votes (election.go) and snapshots (intake.go).
 
-var errNoHeader = errors.New("RPC does not have a header")
+var (
+	errNoHeader       = errors.New("RPC does not have a header")
+	errNoSnapshotData = errors.New("InstallSnapshot without a snapshot")
+)
 
 // handleRPC hands a request to its handler.
 func (r *Raft) handleRPC(rpc RPC) {
@@ -32,6 +35,10 @@ func (r *Raft) handleRPC(rpc RPC) {
 		r.note.observe(*req)
 		r.handlePreVote(rpc, req)
 	case *InstallSnapshotRequest:
+		if rpc.Reader == nil {
+			r.refuse(rpc, errNoSnapshotData)
+			return
+		}
 		defer r.note.since([]string{"raft", "rpc", "installSnapshot"}, start)
 		r.handleInstall(rpc, req)
 	case *TimeoutNowRequest:
@@ -126,8 +133,8 @@ func (r *Raft) handleAppend(rpc RPC, req *AppendEntriesRequest) {
 		r.refuseAppend(rpc)
 		return
 	}
-	if r.sickness != nil && len(plan.entries) > 0 {
-		rpc.Respond(r.appendResponse(false), r.sickness.err)
+	if err := r.unfit(); err != nil && len(plan.entries) > 0 {
+		rpc.Respond(r.appendResponse(false), err)
 		return
 	}
 	if plan.truncate > 0 {

@@ -59,17 +59,24 @@ func (r *Raft) mayStand() bool {
 	switch {
 	case latest.index == 0:
 		r.warnOnce("no known peers, aborting election")
-	case !latest.config.isVoter(r.localID) && latest.index <= r.commit:
+	case !r.isVoter() && latest.index <= r.commit:
 		r.warnOnce("not part of stable configuration, aborting election")
-	case !latest.config.isVoter(r.localID):
+	case !r.isVoter() && !r.configs.at(latest.index-1).config.isVoter(r.localID):
 		r.warnOnce("heartbeat timeout reached, not part of a stable configuration or a non-voter, not triggering a leader election")
 	case r.storeDoubtful():
 		r.warnOnce("the stores do not keep up or fail, aborting election")
+	case r.work.broken:
+		r.warnOnce("the FSM has failed to restore a snapshot, aborting election")
 	default:
 		return true
 	}
 	return false
 }
+
+// isVoter reports whether the latest configuration gives this node a vote. One whose
+// removal is not committed may stand without: its log may be the only one from which the
+// others can go on (§4.2.2 of the dissertation).
+func (r *Raft) isVoter() bool { return r.configs.latest().config.isVoter(r.localID) }
 
 // warnOnce logs a reason not to stand, once per stay as follower.
 func (r *Raft) warnOnce(msg string) {
@@ -82,7 +89,7 @@ func (r *Raft) warnOnce(msg string) {
 // stand begins a campaign, with a pre-vote if that is enabled. A node in pre-vote
 // shows itself as Candidate; its term stays, its leader is forgotten.
 func (r *Raft) stand() {
-	if r.preVoter == nil || r.conf().PreVoteDisabled {
+	if r.preVoter == nil || r.conf().PreVoteDisabled && r.isVoter() {
 		r.elect(false)
 		return
 	}
@@ -95,7 +102,9 @@ func (r *Raft) stand() {
 	for _, s := range r.otherVoters() {
 		r.out.preVote(s, req, c)
 	}
-	r.grantPreVote(c, r.localID)
+	if r.isVoter() {
+		r.grantPreVote(c, r.localID)
+	}
 }
 
 // standAgain is for a candidate whose time is up.
@@ -201,7 +210,9 @@ func (r *Raft) askVotes(c *campaign) {
 	for _, s := range r.otherVoters() {
 		r.out.vote(s, req, c)
 	}
-	r.grantVote(c, r.localID)
+	if r.isVoter() {
+		r.grantVote(c, r.localID)
+	}
 }
 
 // countVote counts an answer to a vote request.
@@ -295,7 +306,7 @@ func (r *Raft) voter() voter {
 func (r *Raft) handleTimeoutNow(rpc RPC, req *TimeoutNowRequest) {
 	from := sender(req.RPCHeader, nil)
 	known := r.leader != (candidate{}) && (from == (candidate{}) || r.leader.is(from))
-	obey := r.state == Follower && known && r.configs.latest().config.isVoter(r.localID) && !r.storeDoubtful()
+	obey := r.state == Follower && known && r.isVoter() && r.mayStand()
 	rpc.Respond(&TimeoutNowResponse{}, nil)
 	if !obey {
 		r.note.timeoutNowIgnored(from)

@@ -66,7 +66,15 @@ type fsmWork struct {
 	restore  *restoreJob // comes before anything else
 	snapshot bool        // asked for
 	broken   bool        // a restore failed: apply nothing more until one succeeds
+
+	// What failed is tried again: whatever was wrong may pass, and the leader that sent
+	// the snapshot may not come back.
+	retry   *restoreJob
+	retryAt time.Time
 }
+
+// restoreRetry is how long a failed restore waits before it is tried again.
+const restoreRetry = 5 * time.Second
 
 // restoreJob replaces the FSM's state by a snapshot.
 type restoreJob struct {
@@ -82,6 +90,14 @@ func (w *fsmWork) restoreFrom(job *restoreJob) {
 		w.restore.done(errSuperseded)
 	}
 	w.restore, w.applying = job, job.id.index
+	w.retry, w.retryAt = nil, time.Time{}
+}
+
+// retryRestore tries a restore that failed once more.
+func (r *Raft) retryRestore() {
+	if w := &r.work; w.retry != nil && !r.now.Before(w.retryAt) {
+		w.restoreFrom(w.retry)
+	}
 }
 
 // applyRange is a task: apply the entries lo to hi. They are in entries, or to be
@@ -171,12 +187,16 @@ func (r *Raft) handleFSMDone(e fsmDone) {
 		w.restore = nil
 		w.broken = e.err != nil
 	}
-	if e.err != nil {
-		r.note.restoreFailed(e.restore.id, e.err)
-	} else {
-		r.compactLog()
-	}
 	e.restore.done(e.err)
+	if e.err == nil {
+		r.compactLog()
+		return
+	}
+	r.note.restoreFailed(e.restore.id, e.err)
+	if w.restore == nil {
+		w.retry = &restoreJob{snapshot: e.restore.snapshot, id: e.restore.id, done: func(error) {}}
+		w.retryAt = r.now.Add(restoreRetry)
+	}
 }
 
 // handleApplied deals with the end of an applyRange. An entry that is missing stops the
@@ -232,14 +252,17 @@ func newFSMRunner(fsm FSM, logs LogStore, snaps SnapshotStore) *fsmRunner {
 }
 
 // run is the FSM goroutine.
-func (f *fsmRunner) run(report func(interface{})) {
+func (f *fsmRunner) run(report func(interface{}) bool) {
 	busy := saturation{name: "fsm"}
 	for {
 		start := time.Now()
 		select {
 		case t := <-f.tasks:
 			busy.waited(start, time.Now())
-			report(f.do(t))
+			e := f.do(t)
+			if s, ok := e.(fsmSnapshot); !report(e) && ok && s.state != nil {
+				s.state.Release() // nobody is left to store it
+			}
 		case <-f.stopping:
 			f.abandon()
 			return

@@ -95,7 +95,9 @@ func (s *InmemSnapshotSink) Close() error {
 		s.meta.Size = int64(s.state.Len())
 		s.store.Lock()
 		defer s.store.Unlock()
-		s.store.latest = &inmemSnapshot{meta: s.meta, state: s.state.Bytes()}
+		if old := s.store.latest; old == nil || newerSnapshot(&old.meta, &s.meta) <= 0 {
+			s.store.latest = &inmemSnapshot{meta: s.meta, state: s.state.Bytes()}
+		}
 		return nil
 	})
 }

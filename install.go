@@ -18,6 +18,7 @@ type install struct {
 	lead *leadership
 	to   Server
 	sent time.Time
+	upTo uint64 // the newest snapshot that belongs to this log
 }
 
 // installResult is the event of a finished or failed install.
@@ -39,8 +40,14 @@ func (r *Raft) startInstall(p *peer) {
 	if p.install != nil {
 		return
 	}
+	if r.log.snap.index <= p.progress.match {
+		// It would take the peer back, if that is one of hashicorp/raft (H14).
+		p.progress.restart(r.log.last.index)
+		r.backOff(p, r.conf().HeartbeatTimeout)
+		return
+	}
 	p.pinned = true
-	p.install = &install{peer: p, lead: r.lead, to: p.server, sent: r.now}
+	p.install = &install{peer: p, lead: r.lead, to: p.server, sent: r.now, upTo: r.log.snap.index}
 	r.out.sendSnapshot(p.install)
 }
 
@@ -54,18 +61,36 @@ func (r *Raft) handleInstallResult(e installResult) {
 		return // of an earlier session (R6)
 	}
 	p.install = nil
-	if e.err == nil && (!e.resp.Success || e.resp.Term != r.lead.term) {
-		e.err = fmt.Errorf("%v refused the snapshot", e.install.to.ID)
-	}
-	if e.err != nil {
-		r.note.installFailed(p, e.err)
+	if err := r.checkInstalled(p, e); err != nil {
+		r.note.installFailed(p, err)
 		r.backOff(p, r.conf().HeartbeatTimeout) // a whole snapshot may have gone for nothing
+		p.pinned = false
+		r.compactLog()
 		return
 	}
 	r.heardFrom(p, e.install.sent, 0)
-	p.failures = 0
+	p.failures, p.installed = 0, e.meta.Index
 	p.progress.installed(e.meta.Index)
 	r.unpin(p)
+}
+
+// checkInstalled says why an install was of no use, nil if it was. A peer that refuses a
+// snapshot may need one of our term.
+func (r *Raft) checkInstalled(p *peer, e installResult) error {
+	switch {
+	case e.err != nil:
+		return e.err
+	case !e.resp.Success || e.resp.Term != r.lead.term:
+		r.taking.wanted = r.taking.wanted || e.meta.Term < r.lead.term
+		return fmt.Errorf("%v refused the snapshot %v", e.install.to.ID, e.meta.ID)
+	case e.meta.Index < r.log.floor.index:
+		return fmt.Errorf("the snapshot %v does not reach the log, which begins at %d", e.meta.ID, r.log.floor.index)
+	case e.meta.Index == p.installed:
+		p.installed = 0
+		return fmt.Errorf("%v has the snapshot %v already, and still refuses what follows it", e.install.to.ID, e.meta.ID)
+	default:
+		return nil
+	}
 }
 
 // unpin lets the log be compacted again once a peer has caught up with the snapshot.
@@ -105,7 +130,7 @@ func (r *Raft) runInstall(in *install) {
 }
 
 func (r *Raft) sendNewest(in *install, resp *InstallSnapshotResponse) (*SnapshotMeta, error) {
-	meta, source, err := openNewest(r.snaps, r.logger)
+	meta, source, err := openNewest(r.snaps, in.upTo, r.logger)
 	if err != nil {
 		return nil, err
 	}
@@ -151,14 +176,18 @@ func (c *cancelReader) Read(b []byte) (int, error) {
 	}
 }
 
-// openNewest opens the newest snapshot that can be opened. Others are reported.
-func openNewest(snaps SnapshotStore, logger hclog.Logger) (*SnapshotMeta, io.ReadCloser, error) {
+// openNewest opens the newest snapshot through an index that can be opened. Others are
+// reported. What lies above was received or restored and given up since.
+func openNewest(snaps SnapshotStore, upTo uint64, logger hclog.Logger) (*SnapshotMeta, io.ReadCloser, error) {
 	list, err := snaps.List()
 	if err != nil {
 		return nil, nil, fmt.Errorf("failed to list snapshots: %w", err)
 	}
 	err = errNoSnapshots
 	for _, listed := range list {
+		if listed.Index > upTo {
+			continue
+		}
 		var meta *SnapshotMeta
 		var source io.ReadCloser
 		if meta, source, err = snaps.Open(listed.ID); err == nil {

@@ -46,13 +46,13 @@ func (r *Raft) handleInstall(rpc RPC, req *InstallSnapshotRequest) {
 	}
 	r.follow(req.Term, from)
 	in := &intake{rpc: rpc, req: req, id: entryID{req.LastLogIndex, req.LastLogTerm}, config: config}
-	if !r.wantsSnapshot(in.id) {
-		r.note.snapshotNotNeeded(in.id, r.applied())
-		r.drain(rpc, &InstallSnapshotResponse{Term: r.hard.term, Success: true}, nil)
+	if wanted, has := r.judgeSnapshot(in.id); !wanted {
+		r.note.snapshotNotWanted(in.id, r.log.snap, r.applied())
+		r.drain(rpc, &InstallSnapshotResponse{Term: r.hard.term, Success: has}, nil)
 		return
 	}
-	if r.sickness != nil {
-		r.drain(rpc, &InstallSnapshotResponse{Term: r.hard.term}, r.sickness.err)
+	if err := r.unfit(); err != nil {
+		r.drain(rpc, &InstallSnapshotResponse{Term: r.hard.term}, err)
 		return
 	}
 	if r.intake != nil {
@@ -77,29 +77,42 @@ func (r *Raft) checkInstall(req *InstallSnapshotRequest, from candidate) (config
 		return configEntry{}, fmt.Errorf("snapshot of %d bytes at %v with configuration %d in a request of term %d",
 			req.Size, entryID{req.LastLogIndex, req.LastLogTerm}, req.ConfigurationIndex, req.Term)
 	}
+	config, err := installConfiguration(req, r.trans)
+	if err != nil {
+		return configEntry{}, err
+	}
+	return config, checkReceived(config.config)
+}
+
+func installConfiguration(req *InstallSnapshotRequest, trans Transport) (configEntry, error) {
 	if req.SnapshotVersion == 0 {
-		c, err := decodePeers(req.Peers, r.trans)
+		c, err := decodePeers(req.Peers, trans)
 		return configEntry{req.LastLogIndex, c}, err
 	}
 	c, err := decodeConfiguration(req.Configuration)
 	return configEntry{req.ConfigurationIndex, c}, err
 }
 
-// wantsSnapshot applies R11: a snapshot at or below what is applied, or that the
-// durable log contains, changes nothing. A node whose history has been forked by
-// hand takes any snapshot of the leader that contradicts it; one whose FSM failed to
-// restore takes any that brings it forward.
-func (r *Raft) wantsSnapshot(id entryID) bool {
-	if r.forked == r.hard.term && r.forked != 0 {
-		return true
+// judgeSnapshot applies R11: a snapshot at or below what is applied, or that the durable
+// log contains, changes nothing; has is true then. A node whose FSM failed to restore
+// takes any that brings it forward.
+//
+// A node whose history has been forked by hand takes any of the leader that contradicts
+// it, but for one that its own sorts before: at the next start it would come back with
+// its own. It waits for a newer one, of the leader's term.
+func (r *Raft) judgeSnapshot(id entryID) (wanted, has bool) {
+	snap := r.log.snap
+	switch {
+	case r.forked == r.hard.term && r.forked != 0:
+		return id != snap && id.atLeast(snap), false
+	case r.work.broken:
+		return id.index >= snap.index, false
+	case id.index <= max(r.applied(), snap.index):
+		return false, true
+	default:
+		has = id.index <= r.log.durable && r.log.contains(id)
+		return !has, has
 	}
-	if r.work.broken {
-		return id.index >= r.log.snap.index
-	}
-	if id.index <= max(r.applied(), r.log.snap.index) {
-		return false
-	}
-	return id.index > r.log.durable || !r.log.contains(id)
 }
 
 // receiveSnapshot stores the stream of an InstallSnapshot and reads it to its end in
@@ -148,15 +161,15 @@ func (r *Raft) handleIntakeDone(e intakeDone) {
 	if r.intake == in {
 		r.intake = nil
 	}
-	if e.err == nil && r.sickness != nil {
-		e.err = r.sickness.err
+	if e.err == nil {
+		e.err = r.unfit()
 	}
 	if e.err != nil {
 		r.note.intakeFailed(in.id, e.err)
 		r.answerInstall(in, e.err)
 		return
 	}
-	if r.state == Leader || !r.wantsSnapshot(in.id) {
+	if wanted, _ := r.judgeSnapshot(in.id); !wanted || r.state == Leader {
 		r.answerInstall(in, nil)
 		return
 	}
@@ -171,7 +184,8 @@ func (r *Raft) handleIntakeDone(e intakeDone) {
 		}
 		r.answerInstall(in, err)
 	})
-	r.rebase(in.id, in.config, &restoreJob{snapshot: e.snapshot, id: in.id, done: both})
+	r.rebase(in.id, in.config)
+	r.work.restoreFrom(&restoreJob{snapshot: e.snapshot, id: in.id, done: both})
 	r.writer.whenSynced(both)
 }
 
@@ -181,10 +195,10 @@ func (r *Raft) answerInstall(in *intake, err error) {
 	in.rpc.Respond(&InstallSnapshotResponse{Term: r.hard.term, Success: ok}, err)
 }
 
-// rebase makes a snapshot the base of the log at once, and has the FSM restored from
-// it. What the log has above stays only if it has the snapshot's last entry: else it
-// may be a dead leader's, and goes whole (R10, S8).
-func (r *Raft) rebase(id entryID, config configEntry, job *restoreJob) {
+// rebase makes a snapshot the base of the log at once; the FSM has its state already, or
+// gets it next. What the log has above stays only if it has the snapshot's last entry: else
+// it may be a dead leader's, and goes whole (R10, S8).
+func (r *Raft) rebase(id entryID, config configEntry) {
 	if r.log.contains(id) {
 		r.log.snap = id
 		r.configs.reset(id.index, config)
@@ -200,7 +214,6 @@ func (r *Raft) rebase(id entryID, config configEntry, job *restoreJob) {
 	r.commit = max(r.commit, id.index)
 	r.forked = 0
 	r.dropSettled(id.index)
-	r.work.restoreFrom(job)
 }
 
 // dropSettled ends the futures of entries that are in a snapshot now: they are

@@ -20,17 +20,24 @@ type lane struct {
 
 // laneRequest is one request on its way through a lane.
 type laneRequest struct {
-	req   *AppendEntriesRequest
-	fetch int // read up to so many entries from the store first
-	bytes int
-	epoch int       // of the progress
-	round uint64    // of the reads
-	sent  time.Time // when main handed it over
+	req    *AppendEntriesRequest
+	fetch  int // read up to so many entries from the store first
+	bytes  int
+	commit uint64    // when main handed it over
+	epoch  int       // of the progress
+	round  uint64    // of the reads
+	sent   time.Time // when main handed it over
 }
 
 // match is the last index that an answer of success vouches for.
 func (q *laneRequest) match() uint64 {
 	return q.req.PrevLogEntry + uint64(len(q.req.Entries))
+}
+
+// fetched adds the entries that were read from the store.
+func (q *laneRequest) fetched(entries []*Log) {
+	q.req.Entries = entries
+	q.req.LeaderCommitIndex = min(q.commit, q.match())
 }
 
 func newLane(p *peer, l *leadership) *lane {
@@ -147,7 +154,7 @@ func (r *Raft) fetch(ln *lane, q *laneRequest) bool {
 		return true
 	}
 	entries, err := readEntries(r.logs, q.req.PrevLogEntry+1, q.fetch, requestBytes)
-	q.req.Entries = entries
+	q.fetched(entries)
 	r.report(laneRead{ln, q, err})
 	return err == nil
 }
@@ -186,6 +193,7 @@ type beat struct {
 	req   *AppendEntriesRequest
 	round uint64
 	sent  time.Time
+	match uint64 // what the peer had acknowledged by then
 }
 
 // beatResult is the event of an answered or failed heartbeat.

@@ -261,8 +261,9 @@ func (n *notes) snapshotFailed(err error) {
 	}
 }
 
-func (n *notes) snapshotNotNeeded(id entryID, applied uint64) {
-	n.logger.Info("ignoring a snapshot of what is here already", "snapshot", id.String(), "applied", applied)
+func (n *notes) snapshotNotWanted(id, base entryID, applied uint64) {
+	n.logger.Info("ignoring a snapshot that is not newer than what is here", "snapshot", id.String(),
+		"base", base.String(), "applied", applied)
 }
 
 func (n *notes) intakeFailed(id entryID, err error) {

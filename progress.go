@@ -35,6 +35,7 @@ type progress struct {
 	ceiling   uint64
 	step      uint64
 	searching bool
+	climbed   bool // a refusal at match has sent the search upward once
 
 	sentCommit uint64
 }
@@ -97,8 +98,9 @@ func (p *progress) sent(entries, bytes int, commit uint64) {
 }
 
 // fetched records that a request whose entries a lane had to read has so many.
-func (p *progress) fetched(entries, bytes int) {
+func (p *progress) fetched(entries, bytes int, commit uint64) {
 	p.fetching = false
+	p.sentCommit = max(p.sentCommit, commit)
 	p.bytes += bytes
 	if p.state == streaming {
 		p.next += uint64(entries)
@@ -108,7 +110,9 @@ func (p *progress) fetched(entries, bytes int) {
 // acked records that the follower has the log through match.
 func (p *progress) acked(match uint64, bytes, epoch int) {
 	p.replied(bytes)
-	p.match = max(p.match, match)
+	if match > p.match {
+		p.match, p.climbed = match, false
+	}
 	p.next = max(p.next, p.match+1)
 	if epoch != p.epoch || p.state != probing {
 		return
@@ -121,14 +125,25 @@ func (p *progress) acked(match uint64, bytes, epoch int) {
 }
 
 // rejected records that the follower lacks the entry at prev, and has none above
-// hint. floor is the lowest index whose term the leader knows. It reports whether
-// only a snapshot can help.
-func (p *progress) rejected(prev, hint uint64, bytes, epoch int, floor uint64) (needsSnapshot bool) {
+// hint. floor and last are the ends of the leader's log as far as it knows their terms. It
+// reports whether only a snapshot can help.
+func (p *progress) rejected(prev, hint uint64, bytes, epoch int, floor, last uint64) (needsSnapshot bool) {
 	p.replied(bytes)
 	if epoch != p.epoch {
 		return false
 	}
-	if prev <= max(p.match, floor) {
+	switch {
+	case prev > max(p.match, floor):
+	case prev <= p.match && hint > prev && !p.climbed:
+		// It has compacted what it acknowledged: it is further than we know.
+		p.epoch++
+		p.state, p.searching, p.step, p.climbed = probing, true, 1, true
+		p.ceiling = min(hint, last)
+		p.probeAt(p.ceiling)
+		return false
+	case prev <= p.match && hint < prev && prev > floor:
+		p.match = 0 // this is not the disk that acknowledged it: nothing is known any more
+	default:
 		return true // there is nothing lower to try
 	}
 	p.epoch++

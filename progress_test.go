@@ -26,11 +26,11 @@ func (p *progress) do(t *testing.T, event string) {
 		p.fetching = true
 		p.sent(0, 0, 0)
 	case "read1":
-		p.fetched(int(a), 10*int(a))
+		p.fetched(int(a), 10*int(a), 0)
 	case "acked2": // match, entries of the request
 		p.acked(a, 10*int(b), epoch)
-	case "rejected2": // prev, hint; the floor is at 2
-		if p.rejected(a, b, 0, epoch, 2) {
+	case "rejected2": // prev, hint; the leader's log reaches from 2 to 1,000,000
+		if p.rejected(a, b, 0, epoch, 2, 1_000_000) {
 			p.install()
 		}
 	case "failed0":
@@ -93,12 +93,24 @@ func TestProgress(t *testing.T) {
 			{"sent 0", "probing match=0 next=21 inflight=1", false},
 			{"rejected 20 0", "probing match=0 next=3 inflight=0", true},
 		}},
-		{"a follower that forgot what it had needs a snapshot", []step{
+		{"a follower that forgot what it had is searched from the bottom", []step{
 			{"restart 9", "probing match=0 next=10 inflight=0", true},
 			{"sent 3", "probing match=0 next=10 inflight=1", false},
 			{"acked 12 3", "streaming match=12 next=13 inflight=0", true},
 			{"sent 1", "streaming match=12 next=14 inflight=1", true},
-			{"rejected 12 0", "installing match=12 next=14 inflight=0", false},
+			{"rejected 12 0", "probing match=0 next=3 inflight=0", true},
+			{"sent 0", "probing match=0 next=3 inflight=1", false},
+			{"rejected 2 0", "installing match=0 next=3 inflight=0", false},
+		}},
+		{"a follower that compacted what it acknowledged is asked for its last entry", []step{
+			{"restart 9", "probing match=0 next=10 inflight=0", true},
+			{"sent 3", "probing match=0 next=10 inflight=1", false},
+			{"acked 12 3", "streaming match=12 next=13 inflight=0", true},
+			{"failed", "probing match=12 next=13 inflight=0", true},
+			{"sent 0", "probing match=12 next=13 inflight=1", false},
+			{"rejected 12 40", "probing match=12 next=41 inflight=0", true},
+			{"sent 0", "probing match=12 next=41 inflight=1", false},
+			{"acked 40 0", "streaming match=40 next=41 inflight=0", false},
 		}},
 		{"the window waits for its answers after a rejection", []step{
 			{"restart 9", "probing match=0 next=10 inflight=0", true},
@@ -149,8 +161,10 @@ func TestProgress(t *testing.T) {
 			{"acked 3 0", "streaming match=3 next=4 inflight=0", true},
 			{"sent 2", "streaming match=3 next=6 inflight=1", true},
 			{"sent 2", "streaming match=3 next=8 inflight=2", false},
-			{"rejected 3 0", "installing match=3 next=8 inflight=1", false},
-			{"late acked 5 2", "installing match=5 next=8 inflight=0", false},
+			{"rejected 3 0", "probing match=0 next=3 inflight=1", false},
+			{"late acked 5 2", "probing match=5 next=6 inflight=0", true},
+			{"sent 0", "probing match=5 next=6 inflight=1", false},
+			{"rejected 5 5", "installing match=5 next=6 inflight=0", false},
 			{"installed 12", "probing match=12 next=13 inflight=0", true},
 		}},
 		{"a snapshot below what is known", []step{
@@ -276,12 +290,12 @@ func TestProgressInvariant(t *testing.T) {
 				}
 				hint := []uint64{0, rng.Uint64N(last), ^uint64(0)}[rng.IntN(3)]
 				fmt.Fprintf(&trace, " rejected(%d,%d,%d)", r.prev, hint, r.epoch)
-				if p.rejected(r.prev, hint, 10*r.entries, r.epoch, floor) {
+				if p.rejected(r.prev, hint, 10*r.entries, r.epoch, floor, last) {
 					if r.prev > max(before.match, floor) {
 						t.Fatalf("seed %d: gave up at %d: %+v after%s", seed, r.prev, before, trace.String())
 					}
 					p.install()
-				} else if r.epoch == before.epoch && p.next >= before.next && before.state == probing {
+				} else if r.epoch == before.epoch && p.next >= before.next && before.state == probing && (!p.climbed || before.climbed) {
 					t.Fatalf("seed %d: the search does not move: %+v after%s", seed, p, trace.String())
 				}
 			}
@@ -290,7 +304,7 @@ func TestProgressInvariant(t *testing.T) {
 				bytes += 10 * r.entries
 			}
 			switch {
-			case p.match >= p.next, p.match < before.match, p.next > last+1,
+			case p.match >= p.next, p.match < before.match && p.match > 0, p.next > last+1,
 				p.inflight != len(inflight), p.inflight > p.window, p.bytes != bytes,
 				p.epoch < before.epoch, p.next <= floor:
 				t.Fatalf("seed %d: %+v after%s", seed, p, trace.String())
@@ -324,7 +338,7 @@ func search(t *testing.T, last, floor, common uint64, hint func() uint64) (trips
 		if prev <= common {
 			common = max(common, prev+uint64(entries))
 			p.acked(prev+uint64(entries), 10*entries, p.epoch)
-		} else if p.rejected(prev, hint(), 10*entries, p.epoch, floor) {
+		} else if p.rejected(prev, hint(), 10*entries, p.epoch, floor, last) {
 			t.Fatalf("needs a snapshot, though entry %d above the floor %d is shared", common, floor)
 		}
 	}

@@ -103,6 +103,7 @@ type Raft struct {
 	lead         *leadership
 	handover     *handover
 	forked       uint64 // the term of a leader that contradicts what is committed here
+	forking      bool   // a user\'s snapshot is becoming our base, see restore.go
 
 	settled []*logFuture // of committed entries that the FSM has not got yet
 	work    fsmWork
@@ -247,8 +248,6 @@ func (r *Raft) stepLeader(e interface{}) {
 		r.handleTransferResult(e)
 	case *userRestore:
 		r.beginRestore(e)
-	case restoreWritten:
-		r.handleRestoreWritten(e)
 	default:
 		r.handle(e)
 	}
@@ -291,7 +290,11 @@ func (r *Raft) handle(e interface{}) {
 		r.latePreVote(e)
 	case voteResult:
 		r.lateVote(e)
-	case transferResult, restoreWritten: // of a leadership that is over
+	case transferResult: // of a leadership that is over
+	case restoreWritten:
+		r.handleRestoreWritten(e)
+	case restoreClosed:
+		r.handleRestoreClosed(e)
 
 	case proposed:
 		r.proposals.refuse(ErrNotLeader)
@@ -331,9 +334,9 @@ func (r *Raft) flush() {
 func (r *Raft) become(s RaftState, term uint64) {
 	assert(term >= r.hard.term, "term went back from %d to %d", r.hard.term, term)
 	assert(s != Leader || r.state == Candidate, "%v became leader", r.state)
-	wasLeader := r.lead != nil
-	if wasLeader {
-		r.endLeadership()
+	ended := r.lead
+	r.lead = nil
+	if ended != nil {
 		r.heard = r.now
 	}
 	if term > r.hard.term {
@@ -357,8 +360,9 @@ func (r *Raft) become(s RaftState, term uint64) {
 		r.beginLeadership()
 	}
 	r.note.stateChanged(old, s, r.hard.term)
-	if wasLeader {
-		r.publish()
+	if ended != nil {
+		r.publish() // before futures tell of it
+		r.endLeadership(ended)
 		r.notifier.leadership(false)
 	}
 }
@@ -443,7 +447,6 @@ func (r *Raft) settle(before uint64) {
 	r.note.commitBatch(r.commit - before)
 	r.settled = append(r.settled, l.futures[:n]...)
 	l.futures = l.futures[n:]
-	l.backlog.commit(r.commit)
 
 	latest := r.configs.latest()
 	if latest.index > r.commit || latest.config.isVoter(r.localID) {
@@ -462,6 +465,7 @@ func (r *Raft) settle(before uint64) {
 func (r *Raft) handleDeadlines() {
 	r.checkSnapshotDue()
 	r.checkStore()
+	r.retryRestore()
 	if r.handover != nil && !r.now.Before(r.handover.deadline) {
 		r.expireHandover(errTransferTimeout)
 	}
@@ -508,6 +512,7 @@ func (r *Raft) nextDeadline() time.Time {
 		}
 	}
 	earlier(r.taking.due)
+	earlier(r.work.retryAt)
 	earlier(r.storeDeadline())
 	if r.handover != nil {
 		earlier(r.handover.deadline)
@@ -534,11 +539,14 @@ func (r *Raft) random(d time.Duration) time.Duration {
 	return d + time.Duration(r.rng.Int64N(int64(d)))
 }
 
-// report hands an event to main. It blocks until main takes it, or has ended.
-func (r *Raft) report(e interface{}) {
+// report hands an event to main. It blocks until main takes it, or has ended, and says
+// which.
+func (r *Raft) report(e interface{}) (taken bool) {
 	select {
 	case r.results <- e:
+		return true
 	case <-r.ended:
+		return false
 	}
 }
 

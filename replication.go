@@ -27,6 +27,7 @@ type leadership struct {
 
 	beatAt  time.Time
 	leaseAt time.Time
+	doubt   time.Time     // when the lease was first found to be over
 	over    chan struct{} // closed when the leadership ends
 }
 
@@ -40,6 +41,8 @@ type peer struct {
 	lane     *lane    // nil: none is open
 	beats    *beats   // nil: not begun
 	install  *install // nil: no snapshot is under way
+
+	installed uint64 // the last snapshot that it was sent
 
 	contact   time.Time // when the last request that it answered with success was sent
 	confirmed uint64    // the last read round that it answered
@@ -65,9 +68,10 @@ const (
 	// not say.
 	defaultWindow = 4
 
-	// maxUncommitted bounds the entries that are appended but not committed, in
-	// bytes. Past it the leader takes no proposals.
-	maxUncommitted = 64 << 20
+	// maxUnapplied bounds the entries that are appended but not applied here, in bytes.
+	// Past it the leader takes no proposals, whether it is the others, its own disk or
+	// its FSM that do not keep up.
+	maxUnapplied = 64 << 20
 )
 
 // outbound is how main sets its peers talking. Every call returns at once; answers
@@ -96,8 +100,7 @@ func (r *Raft) beginLeadership() {
 
 // endLeadership drops what exists only while leading. What is committed is still
 // going to be applied and completes then; the outcome of the rest is unknown.
-func (r *Raft) endLeadership() {
-	l := r.lead
+func (r *Raft) endLeadership(l *leadership) {
 	close(l.over)
 	for _, p := range l.peers {
 		r.closePeer(p)
@@ -105,7 +108,9 @@ func (r *Raft) endLeadership() {
 	for _, f := range l.futures {
 		f.respond(ErrLeadershipLost)
 	}
-	r.proposals.refuse(ErrNotLeader) // those that a saturated leader has left in the queue
+	if r.state != Shutdown {
+		r.proposals.refuse(ErrNotLeader) // those that a saturated leader has left in the queue
+	}
 	l.reads.fail(ErrLeadershipLost)
 	for _, c := range l.changes {
 		c.future.respond(ErrLeadershipLost)
@@ -113,8 +118,7 @@ func (r *Raft) endLeadership() {
 	if l.restore != nil {
 		l.restore.future.respond(ErrLeadershipLost)
 	}
-	r.leaveTransfer()
-	r.lead = nil
+	r.leaveTransfer(l.transfer)
 }
 
 func (l *leadership) peer(id ServerID) *peer {
@@ -145,6 +149,7 @@ func (r *Raft) followConfiguration() {
 			r.readdress(p, s)
 			continue
 		}
+		r.forget(s.ID)
 		l.peers = append(l.peers, &peer{
 			server:   s,
 			progress: newProgress(r.log.last.index, r.window),
@@ -153,6 +158,18 @@ func (r *Raft) followConfiguration() {
 		r.note.peerAdded(s)
 	}
 	r.note.peers(len(latest.config.Servers))
+}
+
+// forget ends what is left of a removed peer whose server is added again: its session is
+// over (R6).
+func (r *Raft) forget(id ServerID) {
+	r.lead.peers = slices.DeleteFunc(r.lead.peers, func(p *peer) bool {
+		if p.server.ID != id {
+			return false
+		}
+		r.closePeer(p)
+		return true
+	})
 }
 
 // readdress gives a peer its latest suffrage and address.
@@ -193,15 +210,16 @@ func (r *Raft) dropRemoved() {
 	})
 }
 
-// takeProposals appends what waits in the queue, as one batch, unless too much is
-// uncommitted already.
+// takeProposals appends what waits in the queue, as one batch, unless too much is under
+// way already.
 func (r *Raft) takeProposals() {
 	l := r.lead
 	if l.transfer != nil {
 		r.proposals.refuse(ErrLeadershipTransferInProgress)
 		return
 	}
-	if l.restore != nil || l.backlog.bytes >= maxUncommitted {
+	l.backlog.applied(r.applied())
+	if l.restore != nil || l.backlog.bytes >= maxUnapplied {
 		return
 	}
 	if batch := r.proposals.take(maxBatchBytes); len(batch) > 0 {
@@ -213,14 +231,16 @@ func (r *Raft) takeProposals() {
 // this node's disk, which is one more follower, and to the others.
 func (r *Raft) appendLocal(batch []*logFuture) {
 	l := r.lead
-	entries := make([]*Log, len(batch))
+	// The entries outlive the futures and what the FSM answers: they are copies.
+	copies, entries := make([]Log, len(batch)), make([]*Log, len(batch))
 	bytes := 0
 	for i, f := range batch {
 		f.log.Index = r.log.last.index + 1 + uint64(i)
 		f.log.Term = l.term
 		f.log.AppendedAt = r.now
-		entries[i] = &f.log
-		bytes += logSize(&f.log)
+		copies[i] = f.log
+		entries[i] = &copies[i]
+		bytes += logSize(entries[i])
 	}
 	l.futures = append(l.futures, batch...)
 	l.backlog.add(entries[len(entries)-1].Index, bytes)
@@ -228,7 +248,7 @@ func (r *Raft) appendLocal(batch []*logFuture) {
 	r.accept(entries)
 }
 
-// backlog counts the bytes that are appended but not committed, by batch.
+// backlog counts the bytes that are appended but not applied, by batch.
 type backlog struct {
 	batches []backlogBatch
 	bytes   int
@@ -244,7 +264,7 @@ func (b *backlog) add(last uint64, bytes int) {
 	b.bytes += bytes
 }
 
-func (b *backlog) commit(index uint64) {
+func (b *backlog) applied(index uint64) {
 	for len(b.batches) > 0 && b.batches[0].last <= index {
 		b.bytes -= b.batches[0].bytes
 		b.batches = b.batches[1:]
@@ -270,12 +290,12 @@ func (r *Raft) matchOf(id ServerID) uint64 {
 
 // flushLeader hands everything that is ready to the peers.
 func (r *Raft) flushLeader() {
-	r.takeProposals()
-	r.takeChanges()
+	r.takeChanges() // before the commit index moves: a step commits under one configuration
 	r.advanceCommit()
 	if r.lead == nil {
 		return // its own removal was committed
 	}
+	r.takeProposals()
 	r.advanceTransfer()
 	r.advanceRestore()
 	r.confirmReads()
@@ -359,8 +379,7 @@ func (r *Raft) nextRequest(p *peer, last uint64) *laneRequest {
 		req: &AppendEntriesRequest{
 			RPCHeader: r.header, Term: r.lead.term, Leader: r.header.Addr,
 			PrevLogEntry: prev, PrevLogTerm: prevTerm,
-			Entries:           []*Log{},
-			LeaderCommitIndex: r.commit,
+			Entries: []*Log{},
 		},
 		epoch: p.progress.epoch,
 		round: r.lead.reads.round,
@@ -379,7 +398,11 @@ func (r *Raft) nextRequest(p *peer, last uint64) *laneRequest {
 		q.fetch = maxEntries
 		p.progress.fetching = true
 	}
-	p.progress.sent(len(q.req.Entries), q.bytes, min(r.commit, q.match()))
+	// Never more than the request vouches for: a follower of hashicorp/raft commits
+	// whatever it has up to there (H13).
+	q.commit = r.commit
+	q.req.LeaderCommitIndex = min(q.commit, q.match())
+	p.progress.sent(len(q.req.Entries), q.bytes, q.req.LeaderCommitIndex)
 	return q
 }
 
@@ -398,10 +421,10 @@ func (r *Raft) handleLaneRead(e laneRead) {
 	}
 	if e.err == nil {
 		e.req.bytes = entriesSize(e.req.req.Entries)
-		p.progress.fetched(len(e.req.req.Entries), e.req.bytes)
+		p.progress.fetched(len(e.req.req.Entries), e.req.bytes, e.req.req.LeaderCommitIndex)
 		return
 	}
-	p.progress.fetched(0, 0)
+	p.progress.fetched(0, 0, 0)
 	p.progress.replied(0)
 	if isNotFound(e.err) {
 		p.progress.install() // compacted meanwhile
@@ -431,7 +454,7 @@ func (r *Raft) handleLaneResult(e laneResult) {
 		r.unpin(p)
 	default:
 		r.note.refused(p, e.req, e.resp)
-		if p.progress.rejected(e.req.req.PrevLogEntry, e.resp.LastLog, e.req.bytes, e.req.epoch, r.log.floor.index) {
+		if p.progress.rejected(e.req.req.PrevLogEntry, e.resp.LastLog, e.req.bytes, e.req.epoch, r.log.floor.index, r.log.last.index) {
 			p.progress.install()
 		}
 	}
@@ -488,6 +511,7 @@ func (r *Raft) beat() {
 			req:   &AppendEntriesRequest{RPCHeader: r.header, Term: l.term, Leader: r.header.Addr},
 			round: l.reads.round,
 			sent:  r.now,
+			match: p.progress.match,
 		})
 	}
 }
@@ -523,6 +547,9 @@ func (r *Raft) handleBeatResult(e beatResult) {
 		p.retryAt = time.Time{}
 	}
 	r.heardFrom(p, e.beat.sent, e.beat.round)
+	if e.resp.LastLog < e.beat.match && p.progress.state == streaming {
+		p.progress.restart(p.progress.match) // it has lost what it had: find out how much
+	}
 }
 
 // confirmReads finds out which rounds the voters have answered, and starts the next one
@@ -545,9 +572,9 @@ func (r *Raft) confirmReads() {
 	}
 }
 
-// checkLease steps down if a majority of the voters has been silent for too long.
-// It looks twice, a moment apart: after a pause of this process answers may be
-// waiting behind the timer.
+// checkLease steps down if a majority of the voters has been silent for too long. It looks
+// twice, a moment apart: after a pause of this process answers may be waiting behind the
+// timer.
 func (r *Raft) checkLease() {
 	l, conf := r.lead, r.conf()
 	heard := quorumContact(l.voters, r.localID, r.now, func(id ServerID) time.Time {
@@ -562,12 +589,12 @@ func (r *Raft) checkLease() {
 		}
 	}
 	end := heard.Add(conf.LeaderLeaseTimeout)
-	grace := min(10*time.Millisecond, conf.LeaderLeaseTimeout/5)
 	switch {
 	case r.now.Before(end):
-		l.leaseAt = end
-	case r.now.Before(end.Add(grace)):
-		l.leaseAt = end.Add(grace)
+		l.leaseAt, l.doubt = end, time.Time{}
+	case l.doubt.IsZero():
+		l.doubt = r.now
+		l.leaseAt = r.now.Add(min(10*time.Millisecond, conf.LeaderLeaseTimeout/5))
 	default:
 		r.note.leaseLost()
 		r.become(Follower, r.hard.term)

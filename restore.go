@@ -1,15 +1,22 @@
 package raft
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"time"
 )
 
-// userRestore is a call of Restore (see there): the user replaces the state of the
-// whole cluster by a snapshot from outside.
+// userRestore is a call of Restore (see there): the user replaces the state of the whole
+// cluster by a snapshot from outside.
 //
-//	waiting for the writer ──► writing the snapshot ──► FSM restoring ──► no-op
+//	waiting for the writer ──► writing ──► closing ──► FSM restoring ──► no-op
+//	                            given up    forking: there is no way back
+//
+// A snapshot that is visible in the store is what this node starts from next time. So it
+// is closed only when main, still leading, says so. From then until it is the log's base
+// the node acknowledges nothing and grants no vote: what it promised would be forgotten.
+// The FSM comes before the log: if it does not take the snapshot the log is still there.
 type userRestore struct {
 	meta    *SnapshotMeta
 	reader  io.Reader
@@ -17,16 +24,27 @@ type userRestore struct {
 	noop    *logFuture
 	writing bool
 	since   time.Time
+	id      entryID
+	config  configEntry
 }
 
-// restoreWritten is the event of a user's snapshot that was stored.
+// restoreWritten is the event of a user's snapshot that was written and not closed.
 type restoreWritten struct {
+	restore *userRestore
+	sink    SnapshotSink
+	err     error
+}
+
+// restoreClosed is the event of a user's snapshot that is visible, or could not be made so.
+type restoreClosed struct {
 	restore  *userRestore
-	id       entryID
-	config   configEntry
+	lead     *leadership
 	snapshot string
 	err      error
 }
+
+// errForking is why a node promises nothing while a user's snapshot becomes its base.
+var errForking = errors.New("a user's snapshot is being restored")
 
 // beginRestore accepts a user's snapshot, unless the leader is busy with something
 // that it would contradict.
@@ -62,79 +80,84 @@ func (r *Raft) advanceRestore() {
 		f.respond(ErrAbortedByRestore)
 	}
 	l.futures, l.backlog = nil, backlog{}
-	e := restoreWritten{
-		restore: u,
-		id:      entryID{max(r.log.last.index, u.meta.Index) + 1, l.term},
-		config:  r.configs.latest(),
-	}
+	u.id = entryID{max(r.log.last.index, u.meta.Index) + 1, l.term}
+	u.config = r.configs.latest()
 	over := l.over
 	r.spawn(func() {
-		e.snapshot, e.err = r.writeRestore(u, e.id, e.config, over)
-		r.deliver(e)
+		sink, err := r.writeRestore(u, over)
+		r.deliver(restoreWritten{u, sink, err})
 	})
 }
 
-// writeRestore stores the user's snapshot. It is not finished if the leadership ends
-// before: this server would come back with a state that no other has.
-func (r *Raft) writeRestore(u *userRestore, id entryID, config configEntry, over <-chan struct{}) (string, error) {
-	sink, err := r.snaps.Create(u.meta.Version, id.index, id.term, config.config, config.index, r.trans)
+// writeRestore writes the user's snapshot and leaves it open.
+func (r *Raft) writeRestore(u *userRestore, over <-chan struct{}) (SnapshotSink, error) {
+	sink, err := r.snaps.Create(u.meta.Version, u.id.index, u.id.term, u.config.config, u.config.index, r.trans)
 	if err != nil {
-		return "", fmt.Errorf("failed to create snapshot: %w", err)
+		return nil, fmt.Errorf("failed to create snapshot: %w", err)
 	}
 	n, err := io.Copy(sink, &cancelReader{u.reader, over, r.stopping})
-	switch {
-	case err != nil:
+	if err != nil {
 		err = fmt.Errorf("failed to write snapshot: %w", err)
-	case n != u.meta.Size:
+	} else if n != u.meta.Size {
 		err = fmt.Errorf("failed to write snapshot, size didn't match (%d != %d)", n, u.meta.Size)
-	default:
-		select {
-		case <-over:
-			err = ErrLeadershipLost
-		default:
-		}
 	}
 	if err != nil {
 		_ = sink.Cancel() // the first error is the one to report
-		return "", err
+		return nil, err
 	}
-	if err := sink.Close(); err != nil {
-		return "", fmt.Errorf("failed to close snapshot: %w", err)
-	}
-	return sink.ID(), nil
+	return sink, nil
 }
 
-// handleRestoreWritten makes the user's snapshot the log's base, on this node and,
-// because nobody has an entry at its index, on all others.
+// handleRestoreWritten closes the user's snapshot, unless the leadership that wanted it is
+// over.
 func (r *Raft) handleRestoreWritten(e restoreWritten) {
 	l, u := r.lead, e.restore
-	if l.restore != u {
-		return // of an earlier leadership; its future has failed
-	}
-	if e.err != nil {
+	switch {
+	case l == nil || l.restore != u: // its future has failed
+		if e.sink != nil {
+			r.spawn(func() { _ = e.sink.Cancel() })
+		}
+	case e.err != nil:
 		l.restore = nil
 		u.future.respond(e.err)
-		return
-	}
-	job := &restoreJob{snapshot: e.snapshot, id: e.id}
-	job.done = func(err error) { r.finishRestore(l, u, err) }
-	r.rebase(e.id, e.config, job)
-	for _, p := range l.peers {
-		p.progress.install()
+	default:
+		r.forking = true
+		r.spawn(func() { r.deliver(restoreClosed{u, l, e.sink.ID(), e.sink.Close()}) })
 	}
 }
 
-// finishRestore opens the new history with a no-op: when that is committed, a
-// majority has the state.
-func (r *Raft) finishRestore(l *leadership, u *userRestore, err error) {
-	if r.lead != l {
-		return // its future has failed
+// handleRestoreClosed has the FSM restored from a snapshot that is visible now.
+func (r *Raft) handleRestoreClosed(e restoreClosed) {
+	if e.err != nil {
+		r.forking = false
+		if r.lead == e.lead {
+			r.lead.restore = nil
+		}
+		e.restore.future.respond(fmt.Errorf("failed to close snapshot: %w", e.err))
+		return
 	}
-	l.restore = nil
+	job := &restoreJob{snapshot: e.snapshot, id: e.restore.id}
+	job.done = func(err error) { r.finishRestore(e.lead, e.restore, err) }
+	r.work.restoreFrom(job)
+}
+
+// finishRestore makes the snapshot the log's base, on this node and, because nobody has an
+// entry at its index, on all others. A no-op opens the new history: when that is
+// committed, a majority has the state.
+func (r *Raft) finishRestore(l *leadership, u *userRestore, err error) {
+	r.forking = false
 	if err != nil {
 		u.future.respond(err)
-		r.become(Follower, r.hard.term) // with an FSM that is of no use
+		r.stopWith(fmt.Errorf("the FSM refused a user's snapshot and is of no use; start again to go on from the log: %w", err))
 		return
+	}
+	r.rebase(u.id, u.config)
+	if r.lead != l {
+		return // the next leader's state will replace it
+	}
+	l.restore = nil
+	for _, p := range l.peers {
+		p.progress.install()
 	}
 	u.noop = newLogFuture(Log{Type: LogNoop})
 	r.appendLocal([]*logFuture{u.noop})

@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -50,5 +51,39 @@ func TestSaturatedLeaderDeposed(t *testing.T) {
 		default:
 			t.Errorf("proposal %d hangs", i)
 		}
+	}
+}
+
+// A leader takes no more than it may hold, whether its disk or its FSM is slow.
+func TestLeaderBoundsWhatItHolds(t *testing.T) {
+	for _, hold := range []string{"hold", "holdfsm"} {
+		t.Run(hold, func(t *testing.T) {
+			s := newStage(t)
+			s.do([]string{"cluster", "3"})
+			s.do([]string{"lead", "n1"})
+			s.do([]string{hold, "n1"})
+			n1 := s.node("n1")
+			cmd := strings.Repeat("x", 8<<20)
+			for range 30 { // 240 MiB
+				f := newLogFuture(Log{Data: []byte(cmd)})
+				n1.raft.proposals.put(f, 1) // fails when the queue is full, as it should
+				for len(n1.raft.proposals.wake) > 0 {
+					<-n1.raft.proposals.wake
+					n1.step(proposed{})
+				}
+				s.run(nil)
+				s.log.Reset()
+			}
+			held := 0
+			for _, e := range n1.raft.writer.pending.entries {
+				held += logSize(e)
+			}
+			for _, f := range n1.raft.settled {
+				held += logSize(&f.log)
+			}
+			if held > 2*maxUnapplied {
+				t.Errorf("the leader holds %d MiB", held>>20)
+			}
+		})
 	}
 }

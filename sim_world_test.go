@@ -727,7 +727,7 @@ func (o simOutbound) openLane(ln *lane)  { o.n.lanes = append(o.n.lanes, ln) }
 func (o simOutbound) openBeats(b *beats) { o.n.beats = append(o.n.beats, b) }
 
 func (o simOutbound) sendSnapshot(in *install) {
-	meta, source, err := openNewest(o.n.disk, hclog.NewNullLogger())
+	meta, source, err := openNewest(o.n.disk, in.upTo, hclog.NewNullLogger())
 	if err != nil {
 		o.n.w.in(0, func() { o.then(func() interface{} { return installResult{install: in, err: err} }) })
 		return
@@ -747,8 +747,7 @@ func (n *simNode) sendLane(ln *lane, q *laneRequest) {
 	o := simOutbound{n, n.life}
 	if q.fetch > 0 {
 		entries, err := readEntries(n.logs, q.req.PrevLogEntry+1, q.fetch, requestBytes)
-		q.req.Entries = entries
-		q.req.LeaderCommitIndex = min(q.req.LeaderCommitIndex, q.match())
+		q.fetched(entries)
 		n.w.in(0, func() { o.then(func() interface{} { return laneRead{ln, q, err} }) })
 		if err != nil {
 			return
@@ -773,7 +772,10 @@ func (n *simNode) sendBeat(b *beats, bt *beat) {
 func (n *simNode) apply(cmd string) *logFuture {
 	f := newLogFuture(Log{Data: []byte(cmd)})
 	n.raft.proposals.put(f, time.Nanosecond)
-	<-n.raft.proposals.wake
+	select {
+	case <-n.raft.proposals.wake:
+	default: // the queue is full
+	}
 	n.step(proposed{})
 	return f
 }

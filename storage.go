@@ -60,8 +60,8 @@ func (r *Raft) handleLogFailure(b *batch) {
 	r.fallSick(b)
 	promises := append(b.promises, r.writer.fail()...)
 	r.dropAbove(durable)
-	if r.lead != nil {
-		r.become(Follower, r.hard.term)
+	if r.lead != nil || r.campaign != nil {
+		r.become(Follower, r.hard.term) // it neither leads nor stands
 	}
 	for _, p := range promises {
 		p.f(b.err)
@@ -71,6 +71,11 @@ func (r *Raft) handleLogFailure(b *batch) {
 // dropAbove takes what is not durable out of the log view. If that is what a snapshot
 // joined, the snapshot alone is left, and the store has to begin anew behind it.
 func (r *Raft) dropAbove(durable uint64) {
+	for n := len(r.settled); n > 0 && r.settled[n-1].log.Index > durable; n-- {
+		// Committed by others, but nobody knows whether this node will apply it.
+		r.settled[n-1].respond(ErrLeadershipLost)
+		r.settled = r.settled[:n-1]
+	}
 	switch snap := r.log.snap; {
 	case durable < snap.index:
 		r.log.reset(snap)
@@ -90,11 +95,13 @@ func (r *Raft) fallSick(b *batch) {
 	s.err = b.err
 	if p := r.writer.pending; p.reset != nil {
 		s.reset, s.probe = p.reset, nil
-	} else if b.reset != nil {
-		s.reset = b.reset
-	}
-	if len(b.entries) > 0 {
-		s.probe = b.entries[0]
+	} else {
+		if b.reset != nil {
+			s.reset = b.reset
+		}
+		if len(b.entries) > 0 {
+			s.probe = b.entries[0]
+		}
 	}
 	s.retryAt = r.now.Add(s.wait)
 	s.wait = min(2*s.wait, lastProbe)
@@ -130,7 +137,19 @@ func (r *Raft) hungAfter() time.Duration { return max(5*r.conf().ElectionTimeout
 // storeDoubtful reports whether this node should not promise much: its log store
 // fails, or a write has hung for long.
 func (r *Raft) storeDoubtful() bool {
-	return r.sickness != nil || r.writer.age(r.now) >= r.hungAfter()
+	return r.unfit() != nil || r.writer.age(r.now) >= r.hungAfter()
+}
+
+// unfit is why this node must not promise anything new at all, nil if it may.
+func (r *Raft) unfit() error {
+	switch {
+	case r.sickness != nil:
+		return r.sickness.err
+	case r.forking:
+		return errForking
+	default:
+		return nil
+	}
 }
 
 // checkStore probes a store that failed, and makes a leader step down whose disk
@@ -173,7 +192,7 @@ func (r *Raft) compactLog() {
 	if last <= trailing {
 		return
 	}
-	to := min(r.log.snap.index, last-trailing, r.logPin())
+	to := min(r.log.snap.index, r.log.durable, last-trailing, r.logPin())
 	if to <= r.log.floor.index {
 		return
 	}

@@ -56,6 +56,10 @@ func (r *Raft) flushTaking() {
 // in the snapshot is the one in force at its index.
 func (r *Raft) handleFSMSnapshot(e fsmSnapshot) {
 	r.work.busy = false
+	if e.err == nil && e.id.index < r.log.snap.index {
+		e.err = errSuperseded // the configurations below it are gone
+		e.state.Release()
+	}
 	if e.err != nil {
 		r.handleSnapshotDone(snapshotDone{err: e.err})
 		return

@@ -119,8 +119,7 @@ type handover struct {
 }
 
 // leaveTransfer turns a transfer that has asked into a handover, as leadership ends.
-func (r *Raft) leaveTransfer() {
-	t := r.lead.transfer
+func (r *Raft) leaveTransfer(t *transfer) {
 	switch {
 	case t == nil:
 	case !t.asked:
@@ -137,6 +136,7 @@ func (r *Raft) observeHandover() {
 		return
 	}
 	r.handover = nil
+	r.publish() // before the future tells of it
 	if r.leader.id != "" && r.leader.id != h.target {
 		h.future.respond(fmt.Errorf("leadership went to %v instead of %v: %w", r.leader.id, h.target, ErrLeadershipLost))
 		return

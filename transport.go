@@ -25,9 +25,15 @@ type RPCResponse struct {
 	Error    error
 }
 
-// Respond answers the request. It does not block, because RespChan has room.
+// Respond answers the request. It does not block, whether RespChan has the room that it
+// should have or not.
 func (r *RPC) Respond(resp interface{}, err error) {
-	r.RespChan <- RPCResponse{resp, err}
+	answer := RPCResponse{resp, err}
+	select {
+	case r.RespChan <- answer:
+	default:
+		go func(c chan<- RPCResponse) { c <- answer }(r.RespChan)
+	}
 }
 
 // Transport carries requests between servers. Every method may be called from

@@ -260,7 +260,7 @@ func (w *writer) wakeUp() {
 type compactFailed struct{ err *StoreError }
 
 // run is the writer goroutine.
-func (w *writer) run(report func(any), stopping <-chan struct{}) {
+func (w *writer) run(report func(any) bool, stopping <-chan struct{}) {
 	for {
 		select {
 		case b := <-w.work:

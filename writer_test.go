@@ -628,7 +628,7 @@ func runWriter(r *writerRig, n int) (reports []any) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		r.w.run(func(e any) { c <- e }, stopping)
+		r.w.run(func(e any) bool { c <- e; return true }, stopping)
 	}()
 	for range n {
 		reports = append(reports, <-c)
@@ -857,7 +857,7 @@ func TestWriterDoesNotCompactBeforeReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newWriterRig(t, "1@1 2@1 3@4 4@4 5@4", false)
 		stopping := make(chan struct{})
-		go r.w.run(func(any) {}, stopping)
+		go r.w.run(func(any) bool { return true }, stopping)
 		r.reset(entryID{3, 3})
 		synctest.Wait() // main is in the middle of its step, or the writer was busy
 		if got := r.store.rewind(); got != "" {

@@ -1,0 +1,147 @@
+package raft
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A peer that is down does not keep the log from being compacted (P1).
+func TestDeadPeerDoesNotPinTheLog(t *testing.T) {
+	s := newStage(t)
+	do := func(args ...string) { s.do(args) }
+	do("cluster", "3")
+	do("lead", "n1")
+	do("cut", "n3")
+	n1 := s.node("n1")
+	for round := range 10 {
+		for range 5 {
+			n1.apply("x")
+			s.run(nil)
+			s.now = s.now.Add(1e8)
+			n1.step(timeout{})
+			s.run(nil)
+		}
+		n1.snapshot()
+		s.run(nil)
+		if round > 2 && n1.raft.log.floor.index+20 < n1.raft.log.snap.index {
+			t.Fatalf("snapshot %v, but the log is kept from %v on for a peer that is down", n1.raft.log.snap, n1.raft.log.floor)
+		}
+	}
+}
+
+// The lease is looked at twice: after a pause of the process answers wait behind the timer.
+func TestLeaseLooksTwice(t *testing.T) {
+	s := newStage(t)
+	do := func(args ...string) { s.do(args) }
+	do("cluster", "3")
+	do("lead", "n1")
+	n1 := s.node("n1")
+	s.slow[link{"n2", "n1"}] = time.Millisecond
+	s.delay = func(from, to ServerID) time.Duration { return s.slow[link{from, to}] }
+	do("beat", "n1")
+	s.run(nil)
+	s.now = s.now.Add(2 * time.Second) // the process stops; n2's answer lies in the socket
+	n1.step(timeout{})
+	if n1.raft.state != Leader {
+		t.Error("stepped down at the first look after a pause, although answers were waiting")
+	}
+}
+
+// A snapshot of our own that a received one has overtaken is given up: the configurations
+// below are gone.
+func TestSnapshotOvertakenByInstall(t *testing.T) {
+	s := newStage(t)
+	do := func(args ...string) { s.do(args) }
+	do("cluster", "3")
+	do("lead", "n1")
+	n1, n3 := s.node("n1"), s.node("n3")
+	n1.apply("a")
+	s.run(nil)
+	s.now = s.now.Add(1e8)
+	n1.step(timeout{})
+	s.run(nil)
+	n3.snapshot()
+	task := n3.task // the FSM is about to answer
+	n3.task = nil
+	answer := n3.raft.fsm.do(task)
+	req := &InstallSnapshotRequest{RPCHeader: n1.raft.header, SnapshotVersion: 1, Term: 2, Leader: n1.raft.header.Addr,
+		LastLogIndex: 9, LastLogTerm: 2, ConfigurationIndex: 8, Configuration: EncodeConfiguration(n3.raft.configs.latest().config)}
+	n3.receive(req, nil, func(interface{}, error) {})
+	s.run(nil)
+	n3.step(answer)
+	s.run(nil)
+	for _, snap := range n3.disk.snaps {
+		if snap.meta.ConfigurationIndex > snap.meta.Index {
+			t.Errorf("snapshot at %d has the configuration of %d", snap.meta.Index, snap.meta.ConfigurationIndex)
+		}
+	}
+}
+
+// What FSM.Snapshot returned is released, also when the node ends meanwhile.
+type countingState struct {
+	FSMSnapshot
+	released *int
+}
+
+func (c countingState) Release() { *c.released++ }
+
+type countingFSM struct {
+	journal
+	taken, released int
+	hold            chan struct{}
+}
+
+func (f *countingFSM) Snapshot() (FSMSnapshot, error) {
+	f.taken++
+	<-f.hold
+	return countingState{journalState(nil), &f.released}, nil
+}
+
+func TestSnapshotIsReleasedAtShutdown(t *testing.T) {
+	conf := DefaultConfig()
+	conf.LocalID = "a"
+	conf.LogOutput = new(strings.Builder)
+	conf.HeartbeatTimeout, conf.ElectionTimeout, conf.LeaderLeaseTimeout = 20*time.Millisecond, 20*time.Millisecond, 20*time.Millisecond
+	_, trans := NewInmemTransport("a")
+	store, snaps := NewInmemStore(), NewInmemSnapshotStore()
+	must(t, BootstrapCluster(conf, store, store, snaps, trans, Configuration{[]Server{{Voter, "a", "a"}}}))
+	fsm := &countingFSM{hold: make(chan struct{})}
+	r, err := NewRaft(conf, fsm, store, store, snaps, trans)
+	must(t, err)
+	for r.AppliedIndex() < 2 {
+		time.Sleep(time.Millisecond)
+	}
+	f := r.Snapshot()
+	time.Sleep(50 * time.Millisecond)
+	down := r.Shutdown()
+	for r.State() != Shutdown {
+		time.Sleep(time.Millisecond)
+	}
+	close(fsm.hold)
+	must(t, down.Error())
+	_ = f.Error()
+	if fsm.taken != fsm.released {
+		t.Errorf("%d snapshots taken, %d released", fsm.taken, fsm.released)
+	}
+}
+
+// Restore refuses arguments that make no sense.
+func TestRestoreArguments(t *testing.T) {
+	s := newStage(t)
+	s.do([]string{"cluster", "1"})
+	r := s.node("n1").raft
+	for _, tt := range []struct {
+		meta   *SnapshotMeta
+		reader io.Reader
+	}{
+		{nil, strings.NewReader("")},
+		{&SnapshotMeta{Version: 1}, nil},
+		{&SnapshotMeta{Version: 1, Index: 1<<64 - 1}, strings.NewReader("")},
+	} {
+		if err := r.Restore(tt.meta, tt.reader, 0); err == nil {
+			t.Errorf("Restore(%v, %v) is accepted", tt.meta, tt.reader)
+		}
+	}
+}
