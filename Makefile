@@ -25,12 +25,14 @@ MODULES := \
 #
 #   verify   formatting, vet and staticcheck of all modules; builds staticcheck
 #   unit     tests of the root module, with the race detector
+#   sim      simulated clusters, without it: many more seeds in the same time
 #   tags     build and tests with the build tags hashicorpmetrics and batchtest
 #   modules  tests of the other modules, among them that the API is complete
 #   interop  clusters of processes that mix this library with hashicorp/raft
 PARTS := \
-	verify:5 \
+	verify:4 \
 	unit:5 \
+	sim:1 \
 	tags:2 \
 	modules:3 \
 	interop:4

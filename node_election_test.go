@@ -10,8 +10,6 @@ import (
 
 // This file tests elections between whole nodes.
 
-func withoutPreVote(conf *raft.Config) { conf.PreVoteDisabled = true }
-
 // forBothVotes runs a test with and without pre-vote.
 func forBothVotes(t *testing.T, opts options, test func(t *testing.T, c *cluster)) {
 	for _, disabled := range []bool{false, true} {

@@ -74,7 +74,7 @@ func TestNodeLeaderCh(t *testing.T) {
 		if v := <-lead.LeaderCh(); v {
 			t.Error("an older value was kept")
 		}
-		if lead.LeaderCh() != lead.LeaderCh() {
+		if first, second := lead.LeaderCh(), lead.LeaderCh(); first != second {
 			t.Error("there are several channels")
 		}
 	})

@@ -175,7 +175,6 @@ type simServer struct {
 type simCall struct {
 	what   string
 	server *simServer
-	life   int
 	done   func() bool // looks; true when it is over
 }
 
