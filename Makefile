@@ -48,7 +48,11 @@ FUZZTIME := 10s
 # soak breaks clusters of processes at random, each mix of libraries for so long.
 SOAKTIME := 10m
 
-.PHONY: test verify fix unit tags modules interop soak fuzz demo staticcheck race-warning
+# sim simulates clusters of so many seeds, soak of so many.
+SEEDS := 2000
+SOAKSEEDS := 100000
+
+.PHONY: test verify fix unit sim tags modules interop soak fuzz demo staticcheck race-warning
 
 # test runs all parts, also after one has failed.
 test:
@@ -96,7 +100,11 @@ modules: race-warning
 interop:
 	cd testing/interop && go test -count=1 -timeout 10m ./...
 
+sim:
+	go test -count=1 -timeout 10m -run 'TestSim$$' . -sim.seeds $(SEEDS)
+
 soak:
+	go test -count=1 -timeout 10h -run 'TestSim$$' . -sim.seeds $(SOAKSEEDS)
 	cd testing/interop && for mix in ours,ours,ours ours,ours,upstream-1.8.0 ours,upstream-1.7.3,upstream-1.8.0; do \
 		go run . $(RACE) -mix $$mix -duration $(SOAKTIME); \
 	done
@@ -104,7 +112,7 @@ soak:
 fuzz:
 	@grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u | grep -vE '^./(examples|testing)/' | while read -r pkg; do \
 		for f in $$(grep -hoE '^func Fuzz\w*' $$pkg/*_test.go | cut -c6-); do \
-			(set -x; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg); \
+			(set -x; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$pkg); \
 		done; \
 	done
 
