@@ -80,7 +80,7 @@ func newRaft(conf *Config, fsm FSM, logs LogStore, stable StableStore, snaps Sna
 	}
 	r.note = &notes{r, logger, r.notifier, !own.NoLegacyTelemetry}
 	r.config.Store(&own)
-	r.conf_ = &own
+	r.seen = &own
 	r.choosePreVote()
 	if err := r.load(fsm); err != nil {
 		return nil, err

@@ -86,7 +86,7 @@ type Raft struct {
 
 	// Owned by main.
 	now      time.Time // of this step
-	conf_    *Config   // read once a step
+	seen     *Config   // read once a step
 	rng      *rand.Rand
 	state    RaftState
 	hard     hardState
@@ -121,7 +121,7 @@ type Raft struct {
 }
 
 // conf is the configuration as of this step.
-func (r *Raft) conf() *Config { return r.conf_ }
+func (r *Raft) conf() *Config { return r.seen }
 
 // run is the main goroutine.
 func (r *Raft) run() {
@@ -169,7 +169,7 @@ func (r *Raft) wait() interface{} {
 // beginStep fixes what a step sees of the outside: one time, one configuration.
 func (r *Raft) beginStep(now time.Time) {
 	r.now = now
-	r.conf_ = r.config.Load()
+	r.seen = r.config.Load()
 }
 
 type (
