@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"context"
 	"io"
 	"strings"
 	"testing"
@@ -90,11 +91,12 @@ func (c countingState) Release() { *c.released++ }
 type countingFSM struct {
 	journal
 	taken, released int
-	hold            chan struct{}
+	entered, hold   chan struct{}
 }
 
 func (f *countingFSM) Snapshot() (FSMSnapshot, error) {
 	f.taken++
+	close(f.entered)
 	<-f.hold
 	return countingState{journalState(nil), &f.released}, nil
 }
@@ -107,18 +109,14 @@ func TestSnapshotIsReleasedAtShutdown(t *testing.T) {
 	_, trans := NewInmemTransport("a")
 	store, snaps := NewInmemStore(), NewInmemSnapshotStore()
 	must(t, BootstrapCluster(conf, store, store, snaps, trans, Configuration{[]Server{{Voter, "a", "a"}}}))
-	fsm := &countingFSM{hold: make(chan struct{})}
+	fsm := &countingFSM{entered: make(chan struct{}), hold: make(chan struct{})}
 	r, err := NewRaft(conf, fsm, store, store, snaps, trans)
 	must(t, err)
-	for r.AppliedIndex() < 2 {
-		time.Sleep(time.Millisecond)
-	}
+	must(t, r.WaitApplied(context.Background(), 2))
 	f := r.Snapshot()
-	time.Sleep(50 * time.Millisecond)
+	<-fsm.entered
 	down := r.Shutdown()
-	for r.State() != Shutdown {
-		time.Sleep(time.Millisecond)
-	}
+	<-r.ended
 	close(fsm.hold)
 	must(t, down.Error())
 	_ = f.Error()

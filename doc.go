@@ -46,11 +46,11 @@
 //
 //	goroutine         owns                                        others see it by
 //	main              role, term, vote, leader, view of the log,  an immutable status, published
-//	                  commit index, configurations, leadership    after each step
+//	                  commit index, configurations, leadership    in each step
 //	writer            writes to LogStore and StableStore          finished batches
 //	FSM runner        the FSM, last applied index and term        an atomic index
 //	lane, beat loop   a session of requests to one server         answers, as events
-//	snapshot workers  a snapshot being taken, sent or received    a finished snapshot, as an event
+//	snapshot workers  a snapshot taken, sent, received, restored  a finished snapshot, as an event
 //	notifier          queues of NotifyCh, LeaderCh, observers     the channels
 //
 // Main has one blocking point and hands work only to goroutines that have room for it,
@@ -63,7 +63,7 @@
 //
 //	R1   a vote, and a request for one, leaves only when term, vote and log are on disk
 //	R2   term, role, leader and vote change in become and setVote only
-//	R3   a follower commits no further than the request vouches for
+//	R3   a follower commits, and a leader names, no more than the request vouches for
 //	R4   what counts is durable, on the leader too
 //	R5   a leader commits by counting entries of its own term
 //	R6   an answer counts in the term and session of its request, and only if it agrees
@@ -71,7 +71,7 @@
 //	R8   one uncommitted configuration at a time, the first of a term after its no-op
 //	R9   membership refuses a vote only to a candidate with nothing new in its log
 //	R10  a log is contiguous with its snapshot; what is not verified is not used
-//	R11  a snapshot of what is known already changes nothing
+//	R11  a snapshot of what is here already changes nothing
 //	R12  TimeoutNow is obeyed by a voter, from its leader
 //	R13  quorums are of voters
 //	R14  a read counts answers to requests sent after it
@@ -79,7 +79,7 @@
 //	R16  a storage failure is never silent, and what was not acknowledged not counted
 //	R17  nothing from the network crashes or bloats the process
 //	R18  what exists only while leading dies with the leadership
-//	R19  hard state, then truncation, then entries; the FSM gets what is durable
+//	R19  hard state, reset, truncation, then entries; the FSM gets what is durable
 //
 // docs/architecture.md states them in full.
 package raft

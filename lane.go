@@ -2,6 +2,7 @@ package raft
 
 import (
 	"errors"
+	"sync"
 	"time"
 )
 
@@ -212,7 +213,9 @@ func (b *beats) put(bt *beat) {
 	b.reqs <- bt
 }
 
-// maxBeatCalls bounds the heartbeats to one peer that are unanswered.
+// maxBeatCalls bounds the heartbeats to one peer that are unanswered. One that has hung
+// for a HeartbeatTimeout does not count any more: calls on dead connections must not keep
+// a healed one from being used.
 const maxBeatCalls = 4
 
 // runBeats serves a heartbeat loop until it is closed.
@@ -229,8 +232,11 @@ func (r *Raft) runBeats(b *beats) {
 		select {
 		case bt := <-b.reqs:
 			r.workers.Go(func() {
+				release := sync.OnceFunc(func() { <-calls })
+				hung := time.AfterFunc(r.config.Load().HeartbeatTimeout, release)
 				r.sendBeat(b, bt)
-				<-calls
+				hung.Stop()
+				release()
 			})
 		case <-b.done:
 			return

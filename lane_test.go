@@ -1,0 +1,52 @@
+package raft
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// hangingTransport answers heartbeats only after hang has passed.
+type hangingTransport struct {
+	simTransport
+	hang  time.Duration
+	calls chan time.Time
+}
+
+func (t *hangingTransport) AppendEntries(_ ServerID, _ ServerAddress, req *AppendEntriesRequest, resp *AppendEntriesResponse) error {
+	t.calls <- time.Now()
+	time.Sleep(t.hang)
+	resp.Term = req.Term
+	return nil
+}
+
+// Heartbeats that hang on dead connections do not keep later ones from being sent for
+// longer than a HeartbeatTimeout.
+func TestHungBeatsDoNotMutePeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		trans := &hangingTransport{hang: time.Minute, calls: make(chan time.Time, 100)}
+		r := &Raft{trans: trans, results: make(chan interface{}, 100), ended: make(chan struct{}), stopping: make(chan struct{})}
+		r.note = &notes{raft: r, logger: hclog.NewNullLogger(), notifier: newNotifier(nil)}
+		r.config.Store(DefaultConfig())
+		b := &beats{reqs: make(chan *beat, 1), done: make(chan struct{})}
+		r.workers.Go(func() { r.runBeats(b) })
+		start := time.Now()
+		for range 30 { // three seconds
+			b.put(&beat{req: &AppendEntriesRequest{Term: 1}})
+			time.Sleep(100 * time.Millisecond)
+		}
+		close(b.done)
+		if n := len(trans.calls); n < 2*maxBeatCalls || n > 4*maxBeatCalls {
+			t.Errorf("%d heartbeats went out in three seconds, each hanging", n)
+		}
+		for range maxBeatCalls {
+			<-trans.calls
+		}
+		if fifth := (<-trans.calls).Sub(start); fifth > DefaultConfig().HeartbeatTimeout+100*time.Millisecond {
+			t.Errorf("the peer was mute for %v", fifth)
+		}
+		r.workers.Wait()
+	})
+}
