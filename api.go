@@ -217,7 +217,8 @@ func (r *Raft) loadLog(base configEntry, tracker CommitTrackingLogStore) error {
 //     [ErrEntryTooLarge] if cmd was not appended: it has no effect;
 //   - [ErrLeadershipLost], [ErrAbortedByRestore], or [ErrRaftShutdown] while cmd was
 //     under way, if the outcome is unknown: cmd may still be committed, so a retry must
-//     be idempotent.
+//     be idempotent. A leader whose own store fails steps down, with ErrLeadershipLost;
+//   - any other if cmd is committed but could not be applied here, or got no response.
 //
 // cmd must not be modified afterwards. Apply may be called from any goroutine.
 func (r *Raft) Apply(cmd []byte, timeout time.Duration) ApplyFuture {
@@ -252,8 +253,9 @@ func (r *Raft) propose(l Log, timeout time.Duration) *logFuture {
 // VerifyLeader returns a future that completes with nil if this node still leads and
 // its FSM has applied everything that was committed before the call: a read of the
 // local FSM afterwards is linearizable. It costs a round of heartbeats, shared by all
-// calls that wait. It does not block, and fails with [ErrNotLeader] or, when the
-// leadership ends meanwhile, [ErrLeadershipLost].
+// calls that wait. VerifyLeader itself does not block. The future fails with
+// [ErrNotLeader], with [ErrLeadershipLost] when the leadership ends meanwhile, or with
+// [ErrRaftShutdown].
 func (r *Raft) VerifyLeader() Future {
 	metrics.IncrCounter([]string{"raft", "verify_leader"}, 1)
 	f := newFuture()
@@ -263,7 +265,7 @@ func (r *Raft) VerifyLeader() Future {
 
 // ReadIndex returns when this node, the leader, has confirmed with a majority of the
 // voters that it still leads and its FSM has applied everything that was committed
-// before the call; it returns the index that was committed then. A read of the local
+// before the call; it returns an index that covers all of that. A read of the local
 // FSM afterwards is linearizable, and so is one on another server after its
 // [Raft.WaitApplied] of that index.
 //
@@ -343,9 +345,11 @@ func (r *Raft) submitWithin(timeout time.Duration, call interface{}, fail func(e
 //
 // If prevIndex is not 0 the change is made only if the latest configuration is still
 // the one at that index. Changes are made one at a time; this one waits for its turn
-// up to timeout, or a while if that is 0, and then fails with [ErrEnqueueTimeout]. The
-// configuration is in force when it is appended; the future completes when it is
-// committed. Its errors are those of [Raft.Apply].
+// up to timeout (if that is 0 ten election timeouts, ten seconds at least) and then
+// fails with [ErrEnqueueTimeout]. The configuration is in force when it is appended; the
+// future completes when it is committed. Its errors are those of [Raft.Apply],
+// [ErrUnsupportedProtocol] below the protocol version that has the call, and one that
+// says why the change is refused.
 func (r *Raft) AddVoter(id ServerID, address ServerAddress, prevIndex uint64, timeout time.Duration) IndexFuture {
 	return r.change(2, membershipChange{AddVoter, id, address, prevIndex}, timeout)
 }
@@ -421,7 +425,7 @@ func (r *Raft) BootstrapCluster(configuration Configuration) Future {
 	return f
 }
 
-// LeadershipTransfer hands leadership to the voter with the longest log. Meanwhile
+// LeadershipTransfer hands leadership to the other voter that has most of the log. Meanwhile
 // proposals and changes are refused with [ErrLeadershipTransferInProgress].
 //
 // The future's Error is nil once that server is known to lead. If it does not within
@@ -475,8 +479,9 @@ func (r *Raft) Snapshot() SnapshotFuture {
 // read from reader. It works on the leader. Of meta Version, Index and Size are used.
 //
 // It blocks until a majority of the voters has the state. timeout bounds how long the
-// call waits to be taken up, 0 for no bound. Meanwhile proposals wait; those that are
-// not committed fail with [ErrAbortedByRestore].
+// call waits to be taken up, 0 for no bound. Meanwhile new proposals wait; those under
+// way that are not committed fail with [ErrAbortedByRestore]. If fsm.Restore fails on the
+// snapshot this node stops.
 //
 // It is an operation for disasters. If it returns an error, or the leader dies before it
 // returns, the cluster may end up with either state: this server may come back with the
@@ -556,8 +561,8 @@ func (r *Raft) LeaderWithID() (ServerAddress, ServerID) {
 // only; Config.NotifyCh gets every change.
 func (r *Raft) LeaderCh() <-chan bool { return r.notifier.leaderCh() }
 
-// LastContact returns when this node last heard of a leader, the zero time if never. It
-// is of no meaning on the leader.
+// LastContact returns when this node last heard of a leader, voted, or ceased to lead,
+// the zero time if never. It is of no meaning on the leader.
 func (r *Raft) LastContact() time.Time { return r.status().heard }
 
 // CurrentTerm returns the latest term that this node has seen.

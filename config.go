@@ -35,17 +35,19 @@ const (
 // Config says how a node works. Start from [DefaultConfig] and set LocalID. It is
 // copied by [NewRaft]; some fields can be changed later with [Raft.ReloadConfig].
 type Config struct {
-	// ProtocolVersion is what this node writes and the newest it expects others
-	// to write. Leave it at 3.
+	// ProtocolVersion is what this node writes. It takes requests of the version
+	// below, and of all above up to ProtocolVersionMax. Leave it at 3.
 	ProtocolVersion ProtocolVersion
 
 	// HeartbeatTimeout is how long a follower goes without hearing its leader
 	// before it stands for election; the actual time is drawn between one and
-	// two of these. Heartbeats are sent about ten times as often. Reloadable.
+	// two of these. Heartbeats are sent ten times as often, or three times per
+	// LeaderLeaseTimeout if that is more. Reloadable.
 	HeartbeatTimeout time.Duration
 
 	// ElectionTimeout is how long a candidate waits for votes before it tries
-	// again, drawn likewise. At least HeartbeatTimeout. Reloadable.
+	// again, drawn likewise; it also bounds a leadership transfer. At least
+	// HeartbeatTimeout. Reloadable.
 	ElectionTimeout time.Duration
 
 	// CommitTimeout is how long a new commit index may wait to be told to idle
@@ -65,8 +67,9 @@ type Config struct {
 	// down; otherwise it becomes a follower.
 	ShutdownOnRemove bool
 
-	// TrailingLogs is how many entries are kept behind a snapshot, so that
-	// followers a little behind need not receive it. Reloadable.
+	// TrailingLogs is how many of the newest entries are kept although a snapshot
+	// covers them, so that followers a little behind need not receive it. A leader
+	// keeps more while it sends a snapshot. Reloadable.
 	TrailingLogs uint64
 
 	// SnapshotInterval is how often the node checks whether to take a snapshot,
@@ -104,7 +107,7 @@ type Config struct {
 	// snapshot's index all the same.
 	NoSnapshotRestoreOnStart bool
 
-	// PreVoteDisabled keeps the node from asking, before it stands for election,
+	// PreVoteDisabled keeps a voter from asking, before it stands for election,
 	// whether it could win.
 	PreVoteDisabled bool
 
@@ -113,11 +116,13 @@ type Config struct {
 	NoLegacyTelemetry bool
 
 	// RestoreCommittedLogs makes NewRaft apply the entries that are known to be
-	// committed, before it returns. It needs a CommitTrackingLogStore.
+	// committed, before it returns. It needs a [CommitTrackingLogStore], else
+	// NewRaft fails with [ErrIncompatibleLogStore].
 	RestoreCommittedLogs bool
 }
 
-// ReloadableConfig is the part of [Config] that [Raft.ReloadConfig] can change.
+// ReloadableConfig is the part of [Config] that [Raft.ReloadConfig] can change. It
+// replaces all of these fields: start from [Raft.ReloadableConfig].
 type ReloadableConfig struct {
 	TrailingLogs      uint64
 	SnapshotInterval  time.Duration

@@ -19,11 +19,13 @@ var (
 	ErrNotVoter = errors.New("node is not a voter")
 
 	// ErrLeadershipLost reports that the leader was deposed while the call was
-	// under way. Its outcome is unknown: a later leader may still commit it.
+	// under way, or stepped down, for instance because its own store failed. The
+	// outcome is unknown: a later leader may still commit it.
 	ErrLeadershipLost = errors.New("leadership lost while committing log")
 
-	// ErrAbortedByRestore reports an entry that a user's Restore overtook. It
-	// may or may not have been replicated; the restored state does not have it.
+	// ErrAbortedByRestore reports an entry that a user's Restore overtook. The
+	// restored state does not have it; if the Restore fails it may still be
+	// committed.
 	ErrAbortedByRestore = errors.New("snapshot restored while committing log")
 
 	// ErrRaftShutdown reports that the node has been shut down.
@@ -71,9 +73,9 @@ var (
 // ErrEntryTooLarge reports an entry over [MaxEntrySize]. It had no effect.
 var ErrEntryTooLarge = errors.New("log entry is too large")
 
-// A StoreError is a failure of one of the stores given to [NewRaft].
+// A StoreError is a failure of the LogStore or the StableStore given to [NewRaft].
 type StoreError struct {
-	Op    string // what failed: "store", "delete", "get", "stable", "snapshot"
+	Op    string // what failed: "store", "delete", "get"; "stable" for the StableStore
 	Index uint64 // first entry concerned, 0 if none
 	Err   error  // what the store said
 }

@@ -19,7 +19,8 @@ import (
 // [NewRaft], which runs on its caller's goroutine before that goroutine exists.
 type FSM interface {
 	// Apply applies a committed command. Its result is what the future's
-	// Response returns on the leader. The entry must not be changed or kept.
+	// Response returns on the leader. The entry must not be changed, and what is
+	// kept of it must be a copy.
 	Apply(*Log) interface{}
 
 	// Snapshot returns a handle on the present state. It should return quickly,
@@ -28,6 +29,10 @@ type FSM interface {
 	Snapshot() (FSMSnapshot, error)
 
 	// Restore replaces the state by that of a snapshot. It must close the reader.
+	// After an error the state counts as unknown: nothing is applied to it until
+	// another Restore has succeeded. The node tries again, with an older snapshot
+	// during NewRaft, later with the same or a newer one; it stops if the
+	// snapshot is one that a user gave to [Raft.Restore].
 	Restore(snapshot io.ReadCloser) error
 }
 
@@ -36,16 +41,20 @@ type FSM interface {
 type BatchingFSM interface {
 	FSM
 
-	// ApplyBatch applies entries of type LogCommand and LogConfiguration, up to
-	// Config.MaxAppendEntries of them, and returns a result for each.
+	// ApplyBatch is called instead of Apply. It applies entries of type LogCommand
+	// and, with protocol version 3, LogConfiguration, up to Config.MaxAppendEntries
+	// of them, and returns a result for each, in the same order. If the number of
+	// results differs the entries count as applied and their futures fail.
 	ApplyBatch([]*Log) []interface{}
 }
 
 // ConfigurationStore is an optional extension of [FSM] that is told of committed
-// configurations, in order with the commands.
+// configurations, in order with the commands, with protocol version 3. It has no
+// effect on a [BatchingFSM], which gets them by ApplyBatch.
 type ConfigurationStore interface {
 	FSM
 
+	// StoreConfiguration is told of the configuration that the entry at index set.
 	StoreConfiguration(index uint64, configuration Configuration)
 }
 
@@ -55,7 +64,8 @@ type FSMSnapshot interface {
 	// the error.
 	Persist(sink SnapshotSink) error
 
-	// Release is called when the handle is no longer needed.
+	// Release is called once, when the handle is no longer needed: after Persist, or
+	// instead of it.
 	Release()
 }
 

@@ -34,8 +34,8 @@ var (
 	errNoSnapshots = errors.New("no snapshots found")
 )
 
-// startInstall sends a peer the newest snapshot, unless that is under way. The log
-// is kept from here on until the peer has caught up.
+// startInstall sends a peer the newest snapshot, unless that is under way. Nothing
+// more of the log is compacted until the peer has caught up, or the install failed.
 func (r *Raft) startInstall(p *peer) {
 	if p.install != nil {
 		return
@@ -102,14 +102,13 @@ func (r *Raft) unpin(p *peer) {
 	r.compactLog()
 }
 
-// pinBudget bounds the log that is kept for peers which are receiving a snapshot,
-// in entries beyond TrailingLogs: a peer that never catches up must not fill the
-// disk.
+// pinBudget bounds the log that is kept for pinned peers, in entries beyond
+// TrailingLogs: a peer that never catches up must not fill the disk.
 const pinBudget = 1 << 20
 
-// logPin is up to where the log may be compacted for the peers' sake: as long as a
-// snapshot is under way, what follows it is kept, or the peer would need another
-// one when it has it (P1).
+// logPin is up to where the log may be compacted for the peers' sake: from when one is
+// sent a snapshot until it has caught up, the log stays as it is, within the budget. Else
+// the peer would need another snapshot when it has that one (P1).
 func (r *Raft) logPin() uint64 {
 	if r.lead == nil {
 		return r.log.snap.index

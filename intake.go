@@ -93,9 +93,9 @@ func installConfiguration(req *InstallSnapshotRequest, trans Transport) (configE
 	return configEntry{req.ConfigurationIndex, c}, err
 }
 
-// judgeSnapshot applies R11: a snapshot at or below what is applied, or that the durable
-// log contains, changes nothing; has is true then. A node whose FSM failed to restore
-// takes any that brings it forward.
+// judgeSnapshot applies R11: a snapshot at or below our base or what is applied, or that
+// the durable log contains, changes nothing; has is true then. A node whose FSM failed to
+// restore takes any that does not take it back.
 //
 // A node whose history has been forked by hand takes any of the leader that contradicts
 // it, but for one that its own sorts before: at the next start it would come back with

@@ -86,6 +86,10 @@ const SuggestedMaxDataSize = 512 * 1024
 // LogStore keeps the log on stable storage. Every method may be called from
 // several goroutines at once; writes (StoreLog, StoreLogs, DeleteRange) come
 // from one goroutine at a time.
+//
+// A write that fails may have been done in part. If the error wraps syscall.EIO the
+// node stops. After any other it steps aside, takes nothing for stored that was not
+// acknowledged, and tries the store again until it works.
 type LogStore interface {
 	// FirstIndex returns the index of the first entry, 0 if there is none.
 	FirstIndex() (uint64, error)
@@ -102,7 +106,8 @@ type LogStore interface {
 
 	// StoreLogs stores entries of consecutive indexes. When it returns nil they
 	// survive a crash. An existing entry is overwritten. The entries may leave a
-	// gap behind what the store has, unless it is a [MonotonicLogStore].
+	// gap behind what the store has, unless it is a [MonotonicLogStore]. They must
+	// not be changed.
 	StoreLogs(logs []*Log) error
 
 	// DeleteRange deletes the entries min to max, both included. The range is a

@@ -103,7 +103,7 @@ type Raft struct {
 	lead         *leadership
 	handover     *handover
 	forked       uint64 // the term of a leader that contradicts what is committed here
-	forking      bool   // a user\'s snapshot is becoming our base, see restore.go
+	forking      bool   // a user's snapshot is becoming our base, see restore.go
 
 	settled []*logFuture // of committed entries that the FSM has not got yet
 	work    fsmWork
@@ -367,7 +367,8 @@ func (r *Raft) become(s RaftState, term uint64) {
 	}
 }
 
-// setHard changes term and vote. Its one other caller is setVote.
+// setHard changes term and vote. Only become and setVote call it, and loadLog before the
+// node runs.
 func (r *Raft) setHard(h hardState) {
 	assert(h.term >= r.hard.term, "term went back from %d to %d", r.hard.term, h.term)
 	r.hard = h
@@ -436,7 +437,7 @@ func (r *Raft) commitTo(index uint64) {
 }
 
 // settle moves the futures of committed entries on to the FSM's queue, and deals
-// with a committed configuration without this node.
+// with a committed configuration in which this node has no vote.
 func (r *Raft) settle(before uint64) {
 	l := r.lead
 	n := 0

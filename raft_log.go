@@ -15,15 +15,16 @@ import (
 //	unusable  │ term known   │ may be compacted            │
 //	          └─ runs ───────┴──────────────── tail ───────┘
 //
-// Invariants: floor ≤ snap ≤ durable ≤ last by index, but for a log store that
-// lost entries which a snapshot has (then snap is the log); runs are in order of
-// index and of term; tail, if not empty, ends with last.
+// Invariants: floor ≤ snap ≤ last and floor ≤ durable ≤ last by index, and snap ≤
+// durable but for a snapshot that joins entries which are still on their way to the
+// disk. Runs are in order of index and of term; tail, if not empty, ends with last.
+// If a log store lost entries which a snapshot has, the snapshot is the log.
 type raftLog struct {
 	snap    entryID   // the last snapshot
 	floor   entryID   // lowest entry whose term is known; those above it can be read
 	runs    []termRun // where each term starts above floor
 	last    entryID
-	durable uint64 // the store holds everything up to here and has synced it
+	durable uint64 // everything up to here is on disk: in a snapshot, or synced in the store
 
 	tail      []*Log       // recent entries
 	wires     []*entryWire // their encodings, parallel to tail
@@ -37,7 +38,7 @@ type termRun struct{ first, term uint64 }
 // are not durable yet are kept beyond it.
 const tailBudget = 32 << 20
 
-// term returns the term of an entry, if the log has it or ends below it with it.
+// term returns the term of an entry, if it is the floor or above it in the log.
 func (l *raftLog) term(index uint64) (uint64, bool) {
 	if index < l.floor.index || index > l.last.index {
 		return 0, false
@@ -109,7 +110,7 @@ func (l *raftLog) reset(snap entryID) {
 	*l = raftLog{snap: snap, floor: snap, last: snap, durable: snap.index}
 }
 
-// compact makes the entries up to an index unusable.
+// compact makes the entries up to an index unusable, but none above the snapshot.
 func (l *raftLog) compact(to uint64) {
 	to = min(to, l.snap.index)
 	term, ok := l.term(to)

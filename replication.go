@@ -42,7 +42,7 @@ type peer struct {
 	beats    *beats   // nil: not begun
 	install  *install // nil: no snapshot is under way
 
-	installed uint64 // the last snapshot that it was sent
+	installed uint64 // index of the last snapshot that it took
 
 	contact   time.Time // when the last request that it answered with success was sent
 	confirmed uint64    // the last read round that it answered
@@ -51,7 +51,7 @@ type peer struct {
 	retryAt  time.Time // not before this
 	silent   bool      // its last heartbeat failed
 	commitAt time.Time // when it must be told the commit index
-	pinned   bool      // the log above its snapshot is kept for it, see logPin
+	pinned   bool      // the log is kept for it, see logPin
 
 	// A removed server gets the log up to its removal, so that it learns of it,
 	// for a while (L8).

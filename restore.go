@@ -15,7 +15,8 @@ import (
 //
 // A snapshot that is visible in the store is what this node starts from next time. So it
 // is closed only when main, still leading, says so. From then until it is the log's base
-// the node acknowledges nothing and grants no vote: what it promised would be forgotten.
+// the node accepts no entries, grants no votes and does not stand: what it promised would
+// be forgotten.
 // The FSM comes before the log: if it does not take the snapshot the log is still there.
 type userRestore struct {
 	meta    *SnapshotMeta

@@ -26,13 +26,15 @@ type SnapshotMeta struct {
 	Size int64
 }
 
-// SnapshotStore keeps snapshots of the FSM.
+// SnapshotStore keeps snapshots of the FSM. Every method may be called from several
+// goroutines at once, and several sinks may be open. The store decides how many old
+// snapshots it keeps; it must keep the newest.
 type SnapshotStore interface {
 	// Create begins a snapshot. It becomes visible when its sink is closed.
 	Create(version SnapshotVersion, index, term uint64, configuration Configuration,
 		configurationIndex uint64, trans Transport) (SnapshotSink, error)
 
-	// List returns the available snapshots, newest first.
+	// List returns the available snapshots, newest first: by term, then by index.
 	List() ([]*SnapshotMeta, error)
 
 	// Open returns a snapshot for reading. The reader must be closed.
@@ -40,9 +42,14 @@ type SnapshotStore interface {
 }
 
 // SnapshotSink takes the bytes of one snapshot. It ends with Close or Cancel;
-// either may be called more than once, and a Cancel after Close does nothing.
+// either may be called more than once, a Cancel after Close does nothing, and a Close
+// after Cancel fails. When Close returns nil the snapshot survives a crash.
 type SnapshotSink interface {
 	io.WriteCloser
+
+	// ID names the snapshot in its store.
 	ID() string
+
+	// Cancel throws away what was written.
 	Cancel() error
 }

@@ -6,7 +6,7 @@ import "time"
 // do when a store fails (R16), and when a store takes too long (L1).
 
 // sickness is the state of a node whose log store has failed a write, in a way that
-// may pass, like a full disk. It does not stand, grant or accept entries until a
+// may pass, like a full disk. It does not stand, grant votes or accept entries until a
 // probe has succeeded; then it goes on without a restart.
 type sickness struct {
 	err     error

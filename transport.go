@@ -43,7 +43,8 @@ type Transport interface {
 	// Consumer returns the channel of incoming requests.
 	Consumer() <-chan RPC
 
-	// LocalAddr returns the address at which peers reach this node.
+	// LocalAddr returns the address at which peers reach this node. It does not
+	// change.
 	LocalAddr() ServerAddress
 
 	// AppendEntriesPipeline opens a session in which requests are sent without
@@ -56,8 +57,8 @@ type Transport interface {
 	// RequestVote sends one request and waits for its answer.
 	RequestVote(id ServerID, target ServerAddress, args *RequestVoteRequest, resp *RequestVoteResponse) error
 
-	// InstallSnapshot sends a request and the snapshot, which it reads from data
-	// to its end, and waits for the answer.
+	// InstallSnapshot sends a request and the snapshot, args.Size bytes from data,
+	// and waits for the answer. It gives up when data returns an error.
 	InstallSnapshot(id ServerID, target ServerAddress, args *InstallSnapshotRequest, resp *InstallSnapshotResponse, data io.Reader) error
 
 	// EncodePeer and DecodePeer convert an address to the bytes that stand for
@@ -66,7 +67,8 @@ type Transport interface {
 	DecodePeer(buf []byte) ServerAddress
 
 	// SetHeartbeatHandler offers a function that answers heartbeats without the
-	// detour of Consumer. A transport may ignore it.
+	// detour of Consumer. A transport may ignore it: the nodes of this package
+	// offer none.
 	SetHeartbeatHandler(cb func(rpc RPC))
 
 	// TimeoutNow asks a server to stand for election at once.
@@ -105,6 +107,7 @@ type WithPeers interface {
 // AppendPipeline sends AppendEntries requests without waiting for their answers.
 type AppendPipeline interface {
 	// AppendEntries sends one request. It blocks while too many are unanswered.
+	// After an error the pipeline is of no use.
 	AppendEntries(args *AppendEntriesRequest, resp *AppendEntriesResponse) (AppendFuture, error)
 
 	// Consumer returns the channel of answered requests, in the order sent.

@@ -13,7 +13,7 @@ import (
 // This file is the framing of messages on a connection; it owns no state. A
 // request is a type byte and the struct, followed by the snapshot itself if it
 // is an InstallSnapshot. An answer is the text of the error, empty for none, and
-// the struct or nil. See docs/compatibility.md, "Wire".
+// the struct or nil. See docs/compatibility.md, "Encoding".
 
 // rpcType is the first byte of a request.
 type rpcType byte

@@ -28,7 +28,7 @@ type writer struct {
 	monotonic bool
 
 	work    chan *batch   // one slot; main sends only when idle
-	wake    chan struct{} // one slot: compactTo has been raised
+	wake    chan struct{} // one slot: compact has been raised
 	compact atomic.Uint64 // delete entries up to here, see compactChunk
 
 	// Owned by main.
@@ -62,8 +62,8 @@ type promise struct {
 	f       func(error)
 }
 
-// maxBatchBytes bounds the entries of one batch, so that a vote never waits
-// behind more.
+// maxBatchBytes bounds the entries of one batch, so that a vote waits for two such
+// batches at most: the one in flight and its own.
 const maxBatchBytes = 4 << 20
 
 func newWriter(logs LogStore, stable StableStore, tracker CommitTrackingLogStore) writer {
@@ -200,9 +200,9 @@ func (b *batch) split() (first, rest *batch) {
 	return first, rest
 }
 
-// finish takes the batch in flight back and tells log what is durable by it. What
-// ended after a reset does not count below the new base, and what is to be
-// truncated does not count at all.
+// finish takes the batch in flight back and tells log what is durable by it. Nothing
+// is while a reset is pending, which deletes it; what is pending truncation does not
+// count either.
 func (w *writer) finish(log *raftLog) *batch {
 	b := w.flying
 	w.flying = nil
