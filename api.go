@@ -270,7 +270,7 @@ func (r *Raft) VerifyLeader() Future {
 // [Raft.WaitApplied] of that index.
 //
 // It blocks until then, or until ctx is done. Other errors are [ErrNotLeader],
-// [ErrLeadershipLost] and [ErrRaftShutdown]. (§6.4 of the dissertation; since v0.1.)
+// [ErrLeadershipLost] and [ErrRaftShutdown]. (§6.4 of the dissertation.)
 func (r *Raft) ReadIndex(ctx context.Context) (uint64, error) {
 	type result struct {
 		index uint64
@@ -300,7 +300,7 @@ type readCall struct {
 
 // WaitApplied returns when the FSM on this node, whatever its role, has applied the
 // entry at index. It blocks until then, until ctx is done, or until the node is shut
-// down ([ErrRaftShutdown]). (Since v0.1.)
+// down ([ErrRaftShutdown]).
 func (r *Raft) WaitApplied(ctx context.Context, index uint64) error {
 	c := r.fsm.waiters.add(index, &r.fsm.applied)
 	select {

@@ -21,7 +21,7 @@ type status struct {
 	latest  configEntry
 	pending uint64    // entries that the FSM may get
 	writing time.Time // when the write in flight began; zero if there is none
-	sick    error     // why the log store is not used at the moment
+	sick    error     // why the log store is not used, or the node has stopped
 }
 
 // publish makes main's present state visible.
@@ -34,7 +34,10 @@ func (r *Raft) publish() {
 	if r.writer.flying != nil {
 		s.writing = r.writer.since
 	}
-	if r.sickness != nil {
+	switch {
+	case r.failure != nil:
+		s.sick = r.failure
+	case r.sickness != nil:
 		s.sick = r.sickness.err
 	}
 	old := r.published.Load()
@@ -63,7 +66,8 @@ func (r *Raft) status() *status { return r.published.Load() }
 //
 //   - durable_index: the last entry that is on this node's disk;
 //   - write_age: how long the present write to disk has taken, 0 if there is none;
-//   - store_error: why the log store is not used at the moment, absent if it is.
+//   - store_error: why the log store is not used at the moment, or why the node stopped by
+//     itself; absent otherwise.
 func (r *Raft) Stats() map[string]string {
 	s := r.status()
 	num := func(n uint64) string { return strconv.FormatUint(n, 10) }
