@@ -241,7 +241,9 @@ func (p *legacyPeer) stand() {
 			grant()
 		}
 	})
-	grant()
+	if p.newest.config.isVoter(p.id) { // TimeoutNow is obeyed by others, too
+		grant()
+	}
 }
 
 func (p *legacyPeer) elect() {
@@ -272,7 +274,9 @@ func (p *legacyPeer) elect() {
 			grant()
 		}
 	})
-	grant()
+	if p.newest.config.isVoter(p.id) { // TimeoutNow is obeyed by others, too
+		grant()
+	}
 }
 
 // ask sends a request to all other voters once the disk is done; answered runs on main.
