@@ -149,3 +149,40 @@ func TestAbandonedRestoreDoesNotEatTheLog(t *testing.T) {
 		t.Errorf("n1 acknowledged %v and has forgotten it: its log is %v behind snapshot %v", idOf(&f.log), n1.raft.log.last, n1.raft.log.snap)
 	}
 }
+
+// From the moment a user's snapshot is visible until it is the log's base the node promises
+// nothing: what it acknowledged then would be gone with the old log.
+func TestForkingNodePromisesNothing(t *testing.T) {
+	s := newStage(t)
+	do := func(args ...string) { s.do(args) }
+	do("cluster", "3")
+	do("lead", "n1")
+	do("holdfsm", "n1")
+	n1 := s.node("n1")
+	do("restore", "n1", "a,b")
+	s.run(nil)
+	if len(n1.disk.snaps) != 1 || !n1.raft.log.contains(n1.raft.log.last) || n1.raft.log.snap.index != 0 {
+		t.Fatalf("%d snapshots, log %v behind %v", len(n1.disk.snaps), n1.raft.log.last, n1.raft.log.snap)
+	}
+	h := RPCHeader{3, []byte("n2"), []byte("addr-n2")}
+	n1.receive(&RequestVoteRequest{RPCHeader: h, Term: 9, Candidate: h.Addr, LastLogIndex: 99, LastLogTerm: 8, LeadershipTransfer: true}, nil,
+		func(resp interface{}, err error) {
+			if r, ok := resp.(*RequestVoteResponse); ok && r.Granted {
+				t.Error("it grants a vote")
+			}
+		})
+	prev := n1.raft.log.last
+	n1.receive(&AppendEntriesRequest{RPCHeader: h, Term: 9, Leader: h.Addr, PrevLogEntry: prev.index, PrevLogTerm: prev.term,
+		Entries: []*Log{{Index: prev.index + 1, Term: 9}}}, nil,
+		func(resp interface{}, err error) {
+			if r, ok := resp.(*AppendEntriesResponse); ok && r.Success {
+				t.Error("it acknowledges an entry")
+			}
+		})
+	s.run(nil)
+	do("release", "n1")
+	s.run(nil)
+	if n1.raft.forking || n1.raft.log.snap.index == 0 {
+		t.Errorf("the snapshot is not the log's base: %v", n1.raft.log.snap)
+	}
+}
