@@ -105,8 +105,9 @@ func TestNodeInstallRestoreFails(t *testing.T) {
 		lead, followers := c.split()
 		away := followers[0]
 		c.lag(lead, away)
-		away.start()
+		time.Sleep(2 * wireTimeout) // no entry that was sent before is under way any more
 		away.fsm.failing.Store(true)
+		away.start()
 		time.Sleep(10 * time.Second)
 		if got := away.fsm.list(); len(got) != 0 {
 			t.Errorf("%q was applied after a failed restore", got)
