@@ -21,6 +21,7 @@ type config struct {
 	raftAdvertise string
 	httpAddr      string
 	httpAdvertise string
+	dialFrom      string
 
 	bootstrap bool
 	join      string
@@ -90,6 +91,8 @@ func (c *config) register(fs *flag.FlagSet) {
 	fs.StringVar(&c.httpAddr, "http-addr", "127.0.0.1:8000", "`address` to listen on for clients")
 	fs.StringVar(&c.httpAdvertise, "http-advertise", "", "`address` at which other nodes forward clients' requests to this one (default: where it listens)")
 
+	fs.StringVar(&c.dialFrom, "dial-from", "", "IP `address` of this host from which to connect to other nodes (default: the system chooses)")
+
 	fs.BoolVar(&c.bootstrap, "bootstrap", false, "start a new cluster with this node as its only member; ignored if -data has a node's state")
 	fs.StringVar(&c.join, "join", "", "ask the cluster at these HTTP `addresses` (host:port, separated by commas) to take this node in; harmless if it is a member")
 
@@ -124,6 +127,8 @@ func (c *config) validate() error {
 		err := checkAddress(addr)
 		check(err == nil, "%s: %v", name, err)
 	}
+	check(c.dialFrom == "" || net.ParseIP(c.dialFrom) != nil, "-dial-from %q: not an IP address", c.dialFrom)
+	check(!isUnspecified(c.raftAdvertised()), "-raft-advertise is required: other nodes can't reach %s", c.raftAdvertised())
 	check(c.requestTimeout > 0, "-request-timeout %v: must be positive", c.requestTimeout)
 	check(c.maxValue > 0 && c.maxValue <= raft.MaxEntrySize/2,
 		"-max-value %d: must be between 1 and %d", c.maxValue, raft.MaxEntrySize/2)
@@ -160,6 +165,30 @@ func checkAddress(addr string) error {
 		return err
 	}
 	return nil
+}
+
+// raftAdvertised is the address that other nodes are told, but for a port that the
+// system chooses.
+func (c *config) raftAdvertised() string {
+	if c.raftAdvertise != "" {
+		return c.raftAdvertise
+	}
+	return c.raftAddr
+}
+
+// isUnspecified reports whether addr means all addresses of a host.
+func isUnspecified(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	return err == nil && (host == "" || net.ParseIP(host).IsUnspecified())
+}
+
+// dialer makes connections to other nodes.
+func (c *config) dialer(timeout time.Duration) *net.Dialer {
+	d := &net.Dialer{Timeout: timeout}
+	if c.dialFrom != "" {
+		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(c.dialFrom)}
+	}
+	return d
 }
 
 // seeds are the addresses of -join.

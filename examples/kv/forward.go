@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net"
 	"net/http"
 	"net/http/httputil"
 	"time"
@@ -16,14 +15,14 @@ const (
 	peerIdleConns   = 64
 )
 
-func newPeerTransport(requestTimeout time.Duration) *http.Transport {
+func newPeerTransport(conf config) *http.Transport {
 	return &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: peerDialTimeout}).DialContext,
+		DialContext:         conf.dialer(peerDialTimeout).DialContext,
 		MaxIdleConnsPerHost: peerIdleConns,
 		IdleConnTimeout:     idleTimeout / 2, // before the other side gives up
 		// The leader answers within its own timeout, and knows better what
 		// became of the request.
-		ResponseHeaderTimeout: requestTimeout + time.Second,
+		ResponseHeaderTimeout: conf.requestTimeout + time.Second,
 		DisableCompression:    true,
 	}
 }

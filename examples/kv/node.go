@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -82,18 +81,16 @@ func (n *node) open() error {
 }
 
 func (n *node) listen() (*raft.NetworkTransport, error) {
-	var advertise net.Addr // nil: where it listens
-	if n.conf.raftAdvertise != "" {
-		addr, err := net.ResolveTCPAddr("tcp", n.conf.raftAdvertise)
-		if err != nil {
-			return nil, err
-		}
-		advertise = addr
-	}
-	t, err := raft.NewTCPTransportWithLogger(n.conf.raftAddr, advertise, peerConnections, peerTimeout, n.log.Named("transport"))
+	stream, err := listenForPeers(n.conf)
 	if err != nil {
 		return nil, err
 	}
+	t := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Stream:  stream,
+		MaxPool: peerConnections,
+		Timeout: peerTimeout,
+		Logger:  n.log.Named("transport"),
+	})
 	n.raftAddr = string(t.LocalAddr())
 	return t, nil
 }

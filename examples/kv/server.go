@@ -34,7 +34,7 @@ func newServer(n *node, log hclog.Logger) *server {
 	s := &server{
 		node:   n,
 		values: budget{limit: n.conf.maxInflight},
-		peers:  newPeerTransport(n.conf.requestTimeout),
+		peers:  newPeerTransport(n.conf),
 		mux:    http.NewServeMux(),
 	}
 	s.handle("GET /status", s.getStatus)
