@@ -286,8 +286,8 @@ func DecodeConfiguration(buf []byte) Configuration {
 }
 
 func decodeConfiguration(buf []byte) (Configuration, error) {
-	var c Configuration
-	if err := decodeMsgPack(buf, &c); err != nil {
+	c, err := readConfiguration(buf)
+	if err != nil {
 		return Configuration{}, fmt.Errorf("failed to decode configuration: %w", err)
 	}
 	return c, nil
@@ -310,8 +310,8 @@ func encodePeers(c Configuration, trans Transport) ([]byte, error) {
 
 // decodePeers is the inverse of encodePeers; IDs are the addresses.
 func decodePeers(buf []byte, trans Transport) (Configuration, error) {
-	var peers [][]byte
-	if err := decodeMsgPack(buf, &peers); err != nil {
+	peers, err := readPeers(buf)
+	if err != nil {
 		return Configuration{}, fmt.Errorf("failed to decode peers: %w", err)
 	}
 	var c Configuration
