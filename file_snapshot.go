@@ -298,7 +298,8 @@ func (s *FileSnapshotStore) readMeta(name string) (*fileSnapshotMeta, error) {
 }
 
 // Open returns a snapshot for reading. It has read the state once by then to verify
-// its checksum and fails with the text "CRC mismatch" if it is damaged.
+// its checksum and fails with the text "CRC mismatch" if it is damaged. It fails, too,
+// if the state does not have the size that the metadata says.
 func (s *FileSnapshotStore) Open(id string) (*SnapshotMeta, io.ReadCloser, error) {
 	if id == "" || id == "." || id == ".." || strings.ContainsAny(id, `/\`) || strings.HasSuffix(id, tmpSuffix) {
 		return nil, nil, fmt.Errorf("invalid snapshot ID %q", id)
@@ -313,7 +314,7 @@ func (s *FileSnapshotStore) Open(id string) (*SnapshotMeta, io.ReadCloser, error
 		s.logger.Error("failed to open state of snapshot", "id", id, "error", err)
 		return nil, nil, err
 	}
-	if err := verifyState(f, meta.CRC); err != nil {
+	if err := verifyState(f, meta); err != nil {
 		s.logger.Error("failed to verify state of snapshot", "id", id, "error", err)
 		_ = f.Close() // was only read
 		return nil, nil, err
@@ -321,16 +322,23 @@ func (s *FileSnapshotStore) Open(id string) (*SnapshotMeta, io.ReadCloser, error
 	return &meta.SnapshotMeta, &fileSnapshotReader{bufio.NewReaderSize(f, snapshotBuffer), f}, nil
 }
 
-// verifyState compares the checksum of a state and goes back to its beginning.
-func verifyState(f file, want []byte) error {
+// verifyState compares a state with what its metadata says of it, and goes back to
+// its beginning. Metadata with another size than that of a state whose checksum is
+// right is damaged, and not to be believed in the rest; nor could the snapshot ever
+// be sent.
+func verifyState(f file, meta *fileSnapshotMeta) error {
 	crc := crc64.New(snapshotCRC)
-	if _, err := io.Copy(crc, f); err != nil {
+	size, err := io.Copy(crc, f)
+	if err != nil {
 		return err
 	}
-	if !bytes.Equal(crc.Sum(nil), want) {
+	if !bytes.Equal(crc.Sum(nil), meta.CRC) {
 		return errors.New("CRC mismatch")
 	}
-	_, err := f.Seek(0, io.SeekStart)
+	if size != meta.Size {
+		return fmt.Errorf("state has %d bytes, its metadata says %d", size, meta.Size)
+	}
+	_, err = f.Seek(0, io.SeekStart)
 	return err
 }
 
