@@ -28,7 +28,7 @@ var (
 // Options says how New opens a store.
 type Options struct {
 	// Path is the file. It is created, with mode 0600, if it does not exist; its
-	// directory must exist.
+	// directory must exist. Until it is whole its name ends in ".new".
 	Path string
 
 	// BoltOptions are bbolt's. Nil stands for settings that suit a log: the free
@@ -79,7 +79,11 @@ func NewBoltStore(path string) (*BoltStore, error) {
 // as BoltOptions.Timeout says: for ever if it is 0. Errors of bbolt are returned as
 // they stand.
 func New(options Options) (*BoltStore, error) {
-	db, err := bbolt.Open(options.Path, 0o600, boltOptions(options.BoltOptions))
+	bolt := boltOptions(options.BoltOptions)
+	if err := create(options.Path, bolt); err != nil {
+		return nil, err
+	}
+	db, err := bbolt.Open(options.Path, fileMode, bolt)
 	if err != nil {
 		return nil, err
 	}
@@ -93,6 +97,8 @@ func New(options Options) (*BoltStore, error) {
 }
 
 const (
+	fileMode = 0o600
+
 	// growStep is by how much the file grows at a time; each step costs an fsync.
 	growStep = 4 << 20
 

@@ -15,7 +15,8 @@ const migrateLockTimeout = time.Minute
 // MigrateToV2 copies a file of the older library github.com/boltdb/bolt into a new
 // one and returns that, open, with defaults. The source is opened read-only and
 // must not be in use for writing; the destination must not exist. If MigrateToV2
-// fails there is no destination.
+// fails, or the machine does, there is no destination: until the copy is whole its
+// name ends in ".new".
 //
 // The two libraries have the same file format, so a file need not be migrated to
 // be opened. A copy has no free pages, though, and leaves the source as it is.
@@ -34,14 +35,33 @@ func MigrateToV2(source, destination string) (*BoltStore, error) {
 	}
 	defer from.Rollback()
 
+	copied := destination + unfinished
+	if err := copyTo(copied, from); err != nil {
+		return nil, err
+	}
+	if err := os.Rename(copied, destination); err != nil {
+		return nil, fmt.Errorf("failed creating destination database: %w", errors.Join(err, os.Remove(copied)))
+	}
 	dst, err := New(Options{Path: destination})
 	if err != nil {
-		return nil, fmt.Errorf("failed creating destination database: %w", err)
-	}
-	if err := dst.copyFrom(from); err != nil {
-		return nil, errors.Join(err, dst.Close(), os.Remove(destination))
+		return nil, fmt.Errorf("failed creating destination database: %w", errors.Join(err, os.Remove(destination)))
 	}
 	return dst, nil
+}
+
+// copyTo writes a new file, durably, or none.
+func copyTo(path string, from *bbolt.Tx) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("failed creating destination database: %w", err)
+	}
+	dst, err := New(Options{Path: path})
+	if err != nil {
+		return fmt.Errorf("failed creating destination database: %w", err)
+	}
+	if err := errors.Join(dst.copyFrom(from), dst.Close()); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
 }
 
 // copyFrom fills s, in one transaction.
