@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -53,28 +55,40 @@ type MakeClusterOpts struct {
 	// PropagateError makes [MakeClusterCustomWithErr] return the error of a
 	// server that does not start; otherwise the test fails.
 	PropagateError bool
+
+	// Seed is what the faults of the network and the disks are drawn from. If it is
+	// not 0 the servers are called server-1, server-2 and so on, at addr-1 and so on,
+	// so that runs can be compared; clusters that are merged can't both have that.
+	Seed uint64
+
+	// Network connects the servers. Nil means one of their own, without faults.
+	Network *Network
+
+	// MakeDisk makes the stores of a server, when it is made and when it is wiped. Nil
+	// means log and stable store in memory, snapshots in a directory of the test.
+	// It excludes MonotonicLogs and CommitTrackingLogs.
+	MakeDisk func(id raft.ServerID) (*Disk, error)
+
+	// Configure, if not nil, changes the configuration of each server, LocalID
+	// included, before the server is started for the first time.
+	Configure func(conf *raft.Config)
 }
 
-// Cluster is a number of servers in one process. Its methods must be called from
-// the goroutine of the test.
+// Cluster is a number of servers in one process, on a [Network]. Its methods must
+// be called from the goroutine of the test, but for Nodes, Node and Network, which
+// any goroutine may call.
 type Cluster struct {
 	t        *testing.T
-	nodes    []*node
+	opts     MakeClusterOpts
 	conf     raft.Config
 	longstop time.Duration
-}
+	network  *Network
+	seeds    *rand.Rand // of the disks
+	made     int        // servers, ever
 
-// node is one server and what it was made of.
-type node struct {
-	id    raft.ServerID
-	addr  raft.ServerAddress
-	conf  *raft.Config
-	fsm   raft.FSM
-	logs  raft.LogStore
-	stab  raft.StableStore
-	snaps *raft.FileSnapshotStore
-	trans *raft.InmemTransport
-	raft  *raft.Raft
+	mu     sync.Mutex
+	nodes  []*Node
+	ending []raft.Future // of servers that have crashed
 }
 
 // MakeCluster starts a bootstrapped cluster of n servers with [MockFSM]s. conf
@@ -117,32 +131,49 @@ func MakeClusterCustomWithErr(t *testing.T, opts *MakeClusterOpts) (*Cluster, er
 func newCluster(t *testing.T, opts *MakeClusterOpts) (*Cluster, error) {
 	c := &Cluster{
 		t:        t,
+		opts:     *opts,
 		conf:     fastConfig(),
 		longstop: cmp.Or(opts.LongstopTimeout, defaultLongstop),
+		network:  opts.Network,
+		seeds:    rand.New(rand.NewPCG(opts.Seed, 1)),
 	}
 	if opts.Conf != nil {
 		c.conf = *opts.Conf
 	}
-	if opts.MonotonicLogs && opts.CommitTrackingLogs {
-		return c, errors.New("MonotonicLogs and CommitTrackingLogs exclude each other")
+	if c.network == nil {
+		c.network = NewNetwork(opts.Seed)
 	}
+	if err := opts.validate(); err != nil {
+		return c, err
+	}
+	t.Cleanup(c.Close)
 
 	var all raft.Configuration
 	for range opts.Peers {
-		n := c.newNode(opts)
-		c.nodes = append(c.nodes, n)
+		n, err := c.newNode()
+		if err != nil {
+			return c, err
+		}
 		all.Servers = append(all.Servers, raft.Server{Suffrage: raft.Voter, ID: n.id, Address: n.addr})
 	}
-	c.FullyConnect()
-	t.Cleanup(c.Close)
-
 	for _, n := range c.nodes {
-		if err := n.start(opts.Bootstrap, all); err != nil {
+		if err := n.begin(all); err != nil {
 			c.Close()
 			return c, fmt.Errorf("server %s: %w", n.id, err)
 		}
 	}
 	return c, nil
+}
+
+func (o *MakeClusterOpts) validate() error {
+	switch {
+	case o.MonotonicLogs && o.CommitTrackingLogs:
+		return errors.New("MonotonicLogs and CommitTrackingLogs exclude each other")
+	case o.MakeDisk != nil && (o.MonotonicLogs || o.CommitTrackingLogs):
+		return errors.New("MakeDisk excludes MonotonicLogs and CommitTrackingLogs")
+	default:
+		return nil
+	}
 }
 
 // fastConfig is the configuration of a cluster that was given none.
@@ -155,25 +186,49 @@ func fastConfig() raft.Config {
 	return *conf
 }
 
-func (c *Cluster) newNode(opts *MakeClusterOpts) *node {
+// newNode makes one more server, which does not run yet.
+func (c *Cluster) newNode() (*Node, error) {
 	c.t.Helper()
-	n := &node{fsm: newFSM(opts)}
-	n.logs, n.stab = newStores(opts)
-	n.addr, n.trans = raft.NewInmemTransport("")
-
 	conf := c.conf
-	n.id = raft.ServerID("server-" + n.addr)
+	n := &Node{cluster: c, conf: &conf}
+	n.addr, conf.LocalID = c.newName()
 	if conf.ProtocolVersion < 3 {
-		n.id = raft.ServerID(n.addr) // as these versions demand
+		conf.LocalID = raft.ServerID(n.addr) // as these versions demand
 	}
-	conf.LocalID = n.id
+	if c.opts.Configure != nil {
+		c.opts.Configure(&conf)
+	}
+	n.id = conf.LocalID
 	if conf.Logger == nil && conf.LogOutput == nil {
 		conf.Logger = newTestLogger(c.t, string(n.id), conf.LogLevel)
 	}
-	n.conf = &conf
+	disk, err := c.newDisk(n.id)
+	if err != nil {
+		return nil, fmt.Errorf("disk of server %s: %w", n.id, err)
+	}
+	n.disk = disk
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nodes = append(c.nodes, n)
+	return n, nil
+}
 
-	_, n.snaps = FileSnapTest(c.t)
-	return n
+func (c *Cluster) newName() (raft.ServerAddress, raft.ServerID) {
+	c.made++
+	if c.opts.Seed != 0 {
+		return raft.ServerAddress(fmt.Sprintf("addr-%d", c.made)), raft.ServerID(fmt.Sprintf("server-%d", c.made))
+	}
+	addr := raft.NewInmemAddr()
+	return addr, raft.ServerID("server-" + addr)
+}
+
+func (c *Cluster) newDisk(id raft.ServerID) (*Disk, error) {
+	if c.opts.MakeDisk != nil {
+		return c.opts.MakeDisk(id)
+	}
+	logs, stable := newStores(&c.opts)
+	_, snaps := FileSnapTest(c.t)
+	return NewDisk(logs, stable, snaps, c.seeds.Uint64()), nil
 }
 
 func newFSM(opts *MakeClusterOpts) raft.FSM {
@@ -200,16 +255,6 @@ func newStores(opts *MakeClusterOpts) (raft.LogStore, raft.StableStore) {
 	}
 }
 
-func (n *node) start(bootstrap bool, all raft.Configuration) (err error) {
-	if bootstrap {
-		if err := raft.BootstrapCluster(n.conf, n.logs, n.stab, n.snaps, n.trans, all); err != nil {
-			return fmt.Errorf("bootstrap: %w", err)
-		}
-	}
-	n.raft, err = raft.NewRaft(n.conf, n.fsm, n.logs, n.stab, n.snaps, n.trans)
-	return err
-}
-
 // FileSnapTest returns a snapshot store that keeps three snapshots in a
 // directory of its own, and that directory. The test removes it when it ends.
 func FileSnapTest(t *testing.T) (string, *raft.FileSnapshotStore) {
@@ -222,51 +267,103 @@ func FileSnapTest(t *testing.T) (string, *raft.FileSnapshotStore) {
 	return dir, store
 }
 
-// Close shuts all servers down and waits for them. It also happens when the test
-// ends; closing twice does no harm.
+// Close ends all faults that hold servers up, shuts all servers down and waits for
+// them. It also happens when the test ends; closing twice does no harm.
 func (c *Cluster) Close() {
 	c.t.Helper()
-	var futures []raft.Future
-	for _, n := range c.nodes {
-		if n.raft != nil {
-			futures = append(futures, n.raft.Shutdown())
+	futures := c.takeEnding()
+	for _, n := range c.Nodes() {
+		n.free()
+		if r := n.Raft(); r != nil {
+			futures = append(futures, r.Shutdown())
 		}
 	}
-	done := make(chan error, 1)
-	go func() {
-		var errs []error
-		for _, f := range futures {
-			errs = append(errs, f.Error())
-		}
-		done <- errors.Join(errs...)
-	}()
-	select {
-	case err := <-done:
-		if err != nil {
-			c.Failf("shutdown: %v", err)
-		}
-	case <-time.After(c.longstop):
-		c.Failf("servers still shut down after %v", c.longstop)
+	if err := c.await(allOf(futures)); err != nil {
+		c.Failf("shutdown: %v", err)
 	}
 }
 
-// Merge moves the servers of other into c. They are not connected to those of c,
-// see [Cluster.FullyConnect].
+// takeEnding returns the ends of servers that have crashed, once.
+func (c *Cluster) takeEnding() []raft.Future {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ending := c.ending
+	c.ending = nil
+	return ending
+}
+
+// allOf is done when all of some futures are.
+type allOf []raft.Future
+
+func (a allOf) Error() error {
+	var errs []error
+	for _, f := range a {
+		errs = append(errs, f.Error())
+	}
+	return errors.Join(errs...)
+}
+
+// Nodes returns the servers in the order in which they were made, those that are
+// down as well.
+func (c *Cluster) Nodes() []*Node {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.nodes)
+}
+
+// Node returns the server of an id, nil if there is none.
+func (c *Cluster) Node(id raft.ServerID) *Node {
+	for _, n := range c.Nodes() {
+		if n.id == id {
+			return n
+		}
+	}
+	return nil
+}
+
+// AddNode starts one more server, which can reach the others and knows of no
+// cluster, or fails the test.
+func (c *Cluster) AddNode() *Node {
+	c.t.Helper()
+	n, err := c.newNode()
+	if err == nil {
+		err = n.Start()
+	}
+	if err != nil {
+		c.FailNowf("adding a server: %v", err)
+	}
+	return n
+}
+
+// Merge moves the servers of other into c, and makes one network of both. The
+// servers are not connected to those of c, see [Cluster.FullyConnect]. Servers of
+// the same address fail the test.
 func (c *Cluster) Merge(other *Cluster) {
-	c.nodes = append(c.nodes, other.nodes...)
+	c.t.Helper()
+	if err := c.network.merge(other.network); err != nil {
+		c.FailNowf("merging clusters: %v", err)
+	}
+	moved := other.Nodes()
+	other.mu.Lock()
 	other.nodes = nil
+	other.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nodes = append(c.nodes, moved...)
 }
 
 // RemoveServer takes a server out of c, which from then on neither looks at it
 // nor shuts it down. The raft configuration stays as it is.
 func (c *Cluster) RemoveServer(id raft.ServerID) {
-	c.nodes = slices.DeleteFunc(c.nodes, func(n *node) bool { return n.id == id })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.nodes = slices.DeleteFunc(c.nodes, func(n *Node) bool { return n.id == id })
 }
 
 // IndexOf returns the position of a server in the order of their start, -1 if it
-// is none of this cluster.
+// is none of this cluster or not running.
 func (c *Cluster) IndexOf(r *raft.Raft) int {
-	return slices.IndexFunc(c.nodes, func(n *node) bool { return n.raft == r })
+	return slices.IndexFunc(c.Nodes(), func(n *Node) bool { return r != nil && n.Raft() == r })
 }
 
 // Failf marks the test as failed and goes on.

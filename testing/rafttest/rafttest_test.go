@@ -39,7 +39,7 @@ func TestClusters(t *testing.T) {
 			apply(t, c, 1)
 
 			away := c.Followers()[0]
-			c.Disconnect(c.nodes[c.IndexOf(away)].addr)
+			c.Disconnect(c.nodeOf(away).addr)
 			for i := 2; i <= 30; i++ {
 				apply(t, c, i)
 			}
@@ -51,7 +51,7 @@ func TestClusters(t *testing.T) {
 			c.EnsureSame(t)
 			c.EnsureSamePeers(t)
 			leader := c.Leader()
-			c.EnsureLeader(t, c.nodes[c.IndexOf(leader)].addr)
+			c.EnsureLeader(t, c.nodeOf(leader).addr)
 		})
 	}
 }
@@ -84,12 +84,12 @@ func apply(t *testing.T, c *Cluster, n int) {
 func TestPartition(t *testing.T) {
 	c := MakeCluster(5, t, nil)
 	old := c.Leader()
-	far := []raft.ServerAddress{c.nodes[c.IndexOf(old)].addr, c.nodes[c.IndexOf(c.Followers()[0])].addr}
+	far := []raft.ServerAddress{c.nodeOf(old).addr, c.nodeOf(c.Followers()[0]).addr}
 	c.Partition(far)
 
 	// Leader must not return the old one, which leads on until its lease ends.
 	leader := c.Leader()
-	if addr := c.nodes[c.IndexOf(leader)].addr; slices.Contains(far, addr) {
+	if addr := c.nodeOf(leader).addr; slices.Contains(far, addr) {
 		t.Errorf("%s of the minority leads", addr)
 	}
 	// The follower that went with the old leader must still be connected to it:
@@ -123,11 +123,11 @@ func TestNoBootstrap(t *testing.T) {
 	elected := c.WaitEventChan(t.Context(), func(o *raft.Observation) bool { return o.Data == raft.Leader })
 	first := c.nodes[0]
 	conf := raft.Configuration{Servers: []raft.Server{{ID: first.id, Address: first.addr}}}
-	if err := first.raft.BootstrapCluster(conf).Error(); err != nil {
+	if err := first.Raft().BootstrapCluster(conf).Error(); err != nil {
 		t.Fatal(err)
 	}
 	<-elected
-	if got := c.GetInState(raft.Leader); len(got) != 1 || got[0] != first.raft {
+	if got := c.GetInState(raft.Leader); len(got) != 1 || got[0] != first.Raft() {
 		t.Errorf("leaders %v, want the bootstrapped server", got)
 	}
 }
@@ -149,18 +149,17 @@ func TestMerge(t *testing.T) {
 		t.Errorf("%d followers, want 2", got)
 	}
 	other.Close() // has no servers any more
-	c.EnsureLeader(t, c.nodes[c.IndexOf(leader)].addr)
+	c.EnsureLeader(t, c.nodeOf(leader).addr)
 }
 
 func TestRemoveServer(t *testing.T) {
 	c := MakeCluster(3, t, nil)
-	gone := c.nodes[c.IndexOf(c.Followers()[0])]
-	defer gone.raft.Shutdown()
+	gone := c.nodeOf(c.Followers()[0])
 	c.RemoveServer(gone.id)
-	if got := c.IndexOf(gone.raft); got != -1 {
+	if got := c.IndexOf(gone.Raft()); got != -1 {
 		t.Errorf("a removed server has index %d", got)
 	}
-	if err := gone.raft.Shutdown().Error(); err != nil {
+	if err := gone.Raft().Shutdown().Error(); err != nil {
 		t.Fatal(err)
 	}
 	apply(t, c, 1)
@@ -223,7 +222,7 @@ func TestWaitsFail(t *testing.T) {
 		"EnsureSamePeers": {"no equal configurations within", func(t *testing.T, c *Cluster) {
 			n := c.nodes[0]
 			conf := raft.Configuration{Servers: []raft.Server{{ID: n.id, Address: n.addr}}}
-			if err := n.raft.BootstrapCluster(conf).Error(); err != nil {
+			if err := n.Raft().BootstrapCluster(conf).Error(); err != nil {
 				t.Log(err)
 				return
 			}

@@ -41,10 +41,10 @@ func (c *Cluster) WaitEvent(filter raft.FilterFn, timeout time.Duration) {
 func (c *Cluster) observe(filter raft.FilterFn) (seen <-chan raft.Observation, stop func()) {
 	ch := make(chan raft.Observation, 1)
 	var deregister []func()
-	for _, n := range c.nodes {
+	for _, r := range c.rafts() {
 		observer := raft.NewObserver(ch, false, filter)
-		n.raft.RegisterObserver(observer)
-		deregister = append(deregister, func() { n.raft.DeregisterObserver(observer) })
+		r.RegisterObserver(observer)
+		deregister = append(deregister, func() { r.DeregisterObserver(observer) })
 	}
 	return ch, func() {
 		for _, f := range deregister {
@@ -82,23 +82,22 @@ func (c *Cluster) GetInState(s raft.RaftState) []*raft.Raft {
 	}
 }
 
-func (c *Cluster) inState(s raft.RaftState) []*raft.Raft {
-	var found []*raft.Raft
-	for _, n := range c.nodes {
-		if n.raft.State() == s {
-			found = append(found, n.raft)
+// rafts returns the servers that were started and neither stopped nor crashed.
+func (c *Cluster) rafts() []*raft.Raft {
+	var rafts []*raft.Raft
+	for _, n := range c.Nodes() {
+		if r := n.Raft(); r != nil {
+			rafts = append(rafts, r)
 		}
 	}
-	return found
+	return rafts
 }
 
-func (c *Cluster) states() string {
-	var states []string
-	for _, n := range c.nodes {
-		states = append(states, n.raft.String())
-	}
-	return fmt.Sprint(states)
+func (c *Cluster) inState(s raft.RaftState) []*raft.Raft {
+	return slices.DeleteFunc(c.rafts(), func(r *raft.Raft) bool { return r.State() != s })
 }
+
+func (c *Cluster) states() string { return fmt.Sprint(c.rafts()) }
 
 // Leader waits until exactly one server leads and a majority has confirmed it
 // since, and returns it.
@@ -127,7 +126,7 @@ func (c *Cluster) Followers() []*raft.Raft {
 		if leader.State() != raft.Leader {
 			leader = c.Leader()
 		}
-		if len(followers) != len(c.nodes)-1 {
+		if len(followers) != len(c.rafts())-1 {
 			return fmt.Errorf("%d followers: %s", len(followers), c.states())
 		}
 		for _, f := range followers {
@@ -164,7 +163,7 @@ func (c *Cluster) WaitForFollowers(n int) []*raft.Raft {
 func (c *Cluster) WaitForReplication(fsmLength int) {
 	c.t.Helper()
 	c.waitFor(c.t, fmt.Sprintf("%d commands everywhere", fsmLength), func() error {
-		for _, n := range c.nodes {
+		for _, n := range c.started() {
 			if got := len(c.mock(n).Logs()); got != fsmLength {
 				return fmt.Errorf("%s has applied %d", n.id, got)
 			}
@@ -178,9 +177,9 @@ func (c *Cluster) WaitForReplication(fsmLength int) {
 func (c *Cluster) EnsureLeader(t *testing.T, expect raft.ServerAddress) {
 	t.Helper()
 	c.waitFor(t, fmt.Sprintf("leader %q everywhere", expect), func() error {
-		for _, n := range c.nodes {
-			if addr, _ := n.raft.LeaderWithID(); addr != expect {
-				return fmt.Errorf("%s has leader %q", n.id, addr)
+		for _, r := range c.rafts() {
+			if addr, _ := r.LeaderWithID(); addr != expect {
+				return fmt.Errorf("%v has leader %q", r, addr)
 			}
 		}
 		return nil
@@ -193,8 +192,9 @@ func (c *Cluster) EnsureLeader(t *testing.T, expect raft.ServerAddress) {
 func (c *Cluster) EnsureSame(t *testing.T) {
 	t.Helper()
 	c.waitFor(t, "equal FSMs", func() error {
-		for i := 1; i < len(c.nodes); i++ {
-			a, b := c.nodes[0], c.nodes[i]
+		nodes := c.started()
+		for i := 1; i < len(nodes); i++ {
+			a, b := nodes[0], nodes[i]
 			if err := sameFSM(c.mock(a), c.mock(b)); err != nil {
 				return fmt.Errorf("%s and %s: %w", a.id, b.id, err)
 			}
@@ -223,15 +223,12 @@ func (c *Cluster) EnsureSamePeers(t *testing.T) {
 	t.Helper()
 	c.waitFor(t, "equal configurations", func() error {
 		var first raft.Configuration
-		for i, n := range c.nodes {
-			f := n.raft.GetConfiguration()
-			if err := f.Error(); err != nil {
-				return fmt.Errorf("%s: %w", n.id, err)
-			}
+		for i, r := range c.rafts() {
+			config := r.GetConfiguration().Configuration()
 			if i == 0 {
-				first = f.Configuration()
-			} else if !sameConfiguration(first, f.Configuration()) {
-				return fmt.Errorf("%s has %v, %s has %v", c.nodes[0].id, first, n.id, f.Configuration())
+				first = config
+			} else if !sameConfiguration(first, config) {
+				return fmt.Errorf("one server has %v, %v has %v", first, r, config)
 			}
 		}
 		return nil
@@ -240,11 +237,11 @@ func (c *Cluster) EnsureSamePeers(t *testing.T) {
 
 // mock returns the MockFSM within a server's FSM, and ends the test if there is
 // none.
-func (c *Cluster) mock(n *node) *MockFSM {
+func (c *Cluster) mock(n *Node) *MockFSM {
 	c.t.Helper()
-	m := mockFSM(n.fsm)
+	m := mockFSM(n.FSM())
 	if m == nil {
-		c.FailNowf("the FSM of %s, a %T, is no MockFSM and no WrappingFSM around one", n.id, n.fsm)
+		c.FailNowf("the FSM of %s, a %T, is no MockFSM and no WrappingFSM around one", n.id, n.FSM())
 	}
 	return m
 }
@@ -254,8 +251,6 @@ func (c *Cluster) mock(n *node) *MockFSM {
 func (c *Cluster) waitFor(t *testing.T, what string, condition func() error) {
 	t.Helper()
 	deadline := time.Now().Add(c.longstop)
-	tick := time.NewTicker(pollInterval)
-	defer tick.Stop()
 	for {
 		err := condition()
 		if err == nil {
@@ -264,7 +259,7 @@ func (c *Cluster) waitFor(t *testing.T, what string, condition func() error) {
 		if time.Now().After(deadline) {
 			t.Fatalf("no %s within %v: %v", what, c.longstop, err)
 		}
-		<-tick.C
+		time.Sleep(pollInterval)
 	}
 }
 
