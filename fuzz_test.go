@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
@@ -66,6 +67,9 @@ func FuzzConfiguration(f *testing.F) {
 		var want Configuration
 		if referenceErr := codec.NewDecoderBytes(b, &codec.MsgpackHandle{}).Decode(&want); referenceErr != nil {
 			return
+		}
+		if err != nil && slices.ContainsFunc(want.Servers, func(s Server) bool { return s.Suffrage < 0 }) {
+			return // see hasNegative
 		}
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%x: %v, %v, go-msgpack says %v", b, got, err, want)

@@ -187,7 +187,7 @@ func diffMessages(a, b any) string {
 func dumpMessage(v reflect.Value) string {
 	switch {
 	case v.Type() == reflect.TypeFor[time.Time]():
-		t := v.Interface().(time.Time)
+		t := v.Interface().(time.Time).Round(0).Add(0) // go-msgpack takes any number of nanoseconds
 		return fmt.Sprintf("%d.%d", t.Unix(), t.Nanosecond())
 	case v.Kind() == reflect.Pointer && v.IsNil() || v.Kind() == reflect.Slice && v.IsNil():
 		return "nil"

@@ -999,23 +999,27 @@ func TestDefaultLogger(t *testing.T) {
 	}
 }
 
-// FuzzServer sends anything to a transport: it must neither panic nor hang.
+// FuzzServer sends anything to a transport: it must neither panic nor hang, and keep
+// nothing, however its requests are answered.
 func FuzzServer(f *testing.F) {
 	for _, e := range goldenExchanges(f) {
 		if len(e.request) < 4096 {
-			f.Add(e.request)
+			for how := range uint8(4) {
+				f.Add(e.request, how)
+			}
 		}
 	}
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Fuzz(func(t *testing.T, b []byte, how uint8) {
 		synctest.Test(t, func(t *testing.T) {
 			network := newPipeNet()
 			n := network.transport("b", &NetworkTransportConfig{})
+			n.SetHeartbeatHandler(func(rpc RPC) { answerSomehow(rpc, how) })
 			done := make(chan struct{})
 			go func() {
 				for {
 					select {
 					case rpc := <-n.Consumer():
-						rpc.Respond(nil, nil)
+						answerSomehow(rpc, how)
 					case <-done:
 						return
 					}
@@ -1036,4 +1040,17 @@ func FuzzServer(f *testing.F) {
 			n.Close()
 		})
 	})
+}
+
+// answerSomehow answers as users of a transport may: with or without a struct or an
+// error, and having read a snapshot or not.
+func answerSomehow(rpc RPC, how uint8) {
+	if rpc.Reader != nil && how&1 != 0 {
+		_, _ = io.Copy(io.Discard, rpc.Reader) // ends early with the connection
+	}
+	if how&2 != 0 {
+		rpc.Respond(&AppendEntriesResponse{}, errors.New("refused"))
+	} else {
+		rpc.Respond(nil, nil)
+	}
 }

@@ -166,10 +166,29 @@ func FuzzDecode(f *testing.F) {
 			if d := diffMessages(got, want); d != "" || rest != wantRest {
 				t.Errorf("%x is%s\n%d bytes beyond, go-msgpack leaves %d", b, d, rest, wantRest)
 			}
-		case wantErr == nil:
+		case wantErr == nil && !hasNegative(reflect.ValueOf(want)):
 			t.Errorf("%x: %v, go-msgpack takes it", b, err)
 		}
 	})
+}
+
+// hasNegative reports whether there is a negative number in v. go-msgpack makes one of
+// a number beyond those of 64 bits with a sign, which is an error here; and so is the
+// negative size of a snapshot.
+func hasNegative(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Int, reflect.Int64:
+		return v.Int() < 0
+	case reflect.Pointer:
+		return hasNegative(v.Elem())
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if hasNegative(v.Field(i)) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // checkRequestAgain encodes what was decoded and decodes that.
@@ -211,7 +230,7 @@ func FuzzDecodeResponse(f *testing.F) {
 			if d := diffMessages(got, want); d != "" || rest != wantRest || refusal != wantRefusal {
 				t.Errorf("%x is%s\n%q, %d bytes beyond, go-msgpack leaves %q, %d", b, d, refusal, rest, wantRefusal, wantRest)
 			}
-		case wantErr == nil:
+		case wantErr == nil && !hasNegative(reflect.ValueOf(want)):
 			t.Errorf("%x: %v, go-msgpack takes it", b, err)
 		}
 		if err == nil {

@@ -243,13 +243,7 @@ func (d *Bytes) readTimeRaw() (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	if short { // the only form in which the older format was ever written
-		var t time.Time
-		if t.UnmarshalBinary(p) == nil {
-			return t, nil
-		}
-	}
-	return parseTimestamp(p)
+	return parseTime(p, short)
 }
 
 // timestampTag is the type of msgpack's timestamp extension, -1.

@@ -1,6 +1,7 @@
 package msgpack
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/hex"
 	"fmt"
@@ -193,6 +194,27 @@ func TestSkipDepth(t *testing.T) {
 	}
 }
 
+// A time is an instant that can be compared, whatever number of nanoseconds it comes
+// with, and is the same when it is written and read again.
+func TestReadTimeOfTooManyNanoseconds(t *testing.T) {
+	for _, nsec := range []string{"3b9aca00", "3fffffff", "7fffffff", "80000000", "ffffffff"} {
+		in, err := hex.DecodeString("af01" + "0000000eddd945f0" + nsec + "ffff")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := NewBytes(in).ReadTime()
+		if err != nil {
+			t.Errorf("%s: %v", nsec, err)
+		}
+		if again, err := NewBytes(AppendTimestamp(nil, got)).ReadTime(); err != nil || !again.Equal(got) || again != got.Round(0) {
+			t.Errorf("%s: %v came back as %v, %v", nsec, got, again, err)
+		}
+		if stream := NewStream(bufio.NewReader(bytes.NewReader(in))).Time(); stream != got {
+			t.Errorf("%s: a stream gives %v, want %v", nsec, stream, got)
+		}
+	}
+}
+
 // A claimed length must not be believed before the bytes are there (R17).
 func TestReadAllocatesNoMoreThanItReceived(t *testing.T) {
 	for _, in := range []string{"dbffffffff", "c6ffffffff", "ddffffffff01", "dfffffffff0101"} {
@@ -259,6 +281,6 @@ func deref(ptr any) any {
 	case *string:
 		return *p
 	default:
-		return *ptr.(*time.Time)
+		return wellFormed(*ptr.(*time.Time))
 	}
 }

@@ -352,13 +352,7 @@ func (d *Stream) length(c byte) uint64 {
 // timeRaw reads the rest of a time in a string that starts with c.
 func (d *Stream) timeRaw(c byte) (time.Time, error) {
 	p := d.short(d.length(c))
-	if c&^0x1f == fixRaw { // the only form in which the older format was ever written
-		var t time.Time
-		if t.UnmarshalBinary(p) == nil {
-			return t, nil
-		}
-	}
-	return parseTimestamp(p)
+	return parseTime(p, c&^0x1f == fixRaw)
 }
 
 // timeExt reads the rest of a time in an extension that starts with c.

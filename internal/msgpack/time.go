@@ -40,6 +40,23 @@ func AppendTimestamp(b []byte, t time.Time) []byte {
 	}
 }
 
+// parseTime reads the payload of a raw string in either format. The older one was
+// only ever written as a short string.
+func parseTime(p []byte, short bool) (time.Time, error) {
+	var t time.Time
+	if short && t.UnmarshalBinary(p) == nil {
+		return wellFormed(t), nil
+	}
+	return parseTimestamp(p)
+}
+
+// wellFormed returns the instant t with less than a second of nanoseconds and without
+// a monotonic clock. UnmarshalBinary takes any number of nanoseconds, and a negative
+// one makes a time that seems to have that clock.
+func wellFormed(t time.Time) time.Time {
+	return time.Unix(t.Unix(), int64(t.Nanosecond())).In(t.Location())
+}
+
 var errTimestamp = errors.New("msgpack: malformed time")
 
 // parseTimestamp is the inverse of AppendTimestamp, given the payload.
