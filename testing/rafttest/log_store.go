@@ -72,7 +72,7 @@ func (m *MockMonotonicLogStore) DeleteRange(min, max uint64) error {
 	if err != nil {
 		return err
 	}
-	if min > first && max < last {
+	if min <= max && min > first && max < last {
 		return fmt.Errorf("log store is monotonic: deleting %d to %d of %d to %d leaves a gap", min, max, first, last)
 	}
 	return m.inmem().DeleteRange(min, max)
