@@ -2,34 +2,44 @@ package raft
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"maps"
-	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/hashicorp/raft/internal/crashtest"
 )
 
 // crashFS is a fileSystem in memory that knows what a disk holds and what only the
-// page cache does. Its crash returns what is left: all that was synced, and of the
-// rest what the chooser wants, each write and each change of a name on its own.
+// page cache does. Its crash returns what is left: all that was synced, and of the rest
+// what the chooser wants. Of a file's bytes any sector may have been written, and the
+// file may be longer than what has been; changes of names may be missing, and come in
+// any order, each directory on its own.
 type crashFS struct {
 	mu   sync.Mutex
 	root *crashNode
 	open int // files not closed
 
 	// before is asked before each operation, with its name and path; the operation
-	// fails with its error and does nothing (but a Close does close).
+	// fails with its error and does nothing (but a Close does close). If that is
+	// errPretend the operation does nothing and reports success.
 	before func(op, path string) error
 }
+
+// errPretend makes an operation of a crashFS a fault: it is left out.
+var errPretend = errors.New("pretend that it is done")
 
 // crashNode is a file or directory, as it is and as the disk has it.
 type crashNode struct {
 	isDir         bool
 	data, durable []byte
+	emptied       bool // since the last sync: what the disk has may have gone already
 	names, onDisk map[string]*crashNode
 	pending       []func(names map[string]*crashNode) // changes since the last sync
 }
@@ -52,56 +62,114 @@ func (n *crashNode) change(f func(names map[string]*crashNode)) {
 }
 
 // chooser says what of the unsynced a crash keeps.
-type chooser func() bool
+type chooser = crashtest.Choose
 
-func dropAll() bool { return false }
-func keepAll() bool { return true }
-
-func keepSome(seed uint64) chooser {
-	r := rand.New(rand.NewPCG(seed, seed))
-	return func() bool { return r.IntN(2) == 0 }
-}
+func dropAll(n int) int            { return crashtest.Nothing(n) }
+func keepAll(n int) int            { return crashtest.Everything(n) }
+func keepSome(seed uint64) chooser { return crashtest.Some(seed, seed) }
 
 // crash returns the file system that the next process finds.
-func (c *crashFS) crash(keep chooser) *crashFS {
+func (c *crashFS) crash(choose chooser) *crashFS {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	after := newCrashFS()
-	after.root = c.root.crash(keep)
+	after.root = c.root.crash(choose)
 	return after
 }
 
-func (n *crashNode) crash(keep chooser) *crashNode {
+func (n *crashNode) crash(choose chooser) *crashNode {
 	if !n.isDir {
-		data := n.durable
-		if !bytes.Equal(n.data, n.durable) && keep() {
-			data = n.data
-			if keep() { // a torn write
-				data = data[:len(data)/2]
-			}
-		}
-		return &crashNode{data: slices.Clone(data), durable: slices.Clone(data)}
+		data := n.crashData(choose)
+		return &crashNode{data: data, durable: data}
 	}
 	names := maps.Clone(n.onDisk)
-	for _, change := range n.pending {
-		if keep() {
-			change(names)
-		}
+	for _, change := range chooseChanges(n.pending, choose) {
+		change(names)
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		names[name] = names[name].crash(keep)
+		names[name] = names[name].crash(choose)
 	}
 	return newCrashDir(names)
+}
+
+// chooseChanges returns some of some changes, in any order.
+func chooseChanges(pending []func(map[string]*crashNode), choose chooser) (changes []func(map[string]*crashNode)) {
+	var kept []func(map[string]*crashNode)
+	for _, change := range pending {
+		if choose(2) == 1 {
+			kept = append(kept, change)
+		}
+	}
+	for n := len(kept); n > 0; n-- {
+		i := n - 1 - choose(n)
+		changes = append(changes, kept[i])
+		kept = slices.Delete(kept, i, i+1)
+	}
+	return changes
+}
+
+// crashData returns what the disk has of a file's bytes. Each sector has been written or
+// not; if it is not and the file was emptied before, the old bytes may have gone.
+func (n *crashNode) crashData(choose chooser) []byte {
+	if bytes.Equal(n.data, n.durable) && !n.emptied {
+		return n.durable
+	}
+	sizes := []int{len(n.durable)}
+	if n.emptied {
+		sizes = append(sizes, 0)
+	}
+	for size := 0; size < len(n.data); size += crashtest.Sector {
+		if size > len(n.durable) || n.emptied && size > 0 {
+			sizes = append(sizes, size)
+		}
+	}
+	sizes = append(sizes, len(n.data))
+	data := make([]byte, sizes[choose(len(sizes))])
+	for at := 0; at < len(data); at += crashtest.Sector {
+		sector := data[at:min(len(data), at+crashtest.Sector)]
+		from := [][]byte{n.durable, n.data}
+		if n.emptied {
+			from = [][]byte{n.durable, nil, n.data}
+		}
+		if source := from[choose(len(from))]; at < len(source) {
+			copy(sector, source[at:])
+		}
+	}
+	return data
+}
+
+// String lists everything that there is.
+func (c *crashFS) String() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var b strings.Builder
+	c.root.print(&b, "/")
+	return b.String()
+}
+
+func (n *crashNode) print(b *strings.Builder, path string) {
+	if !n.isDir {
+		fmt.Fprintf(b, "%s %x\n", path, n.data)
+		return
+	}
+	fmt.Fprintln(b, path)
+	for _, name := range slices.Sorted(maps.Keys(n.names)) {
+		n.names[name].print(b, filepath.Join(path, name))
+	}
 }
 
 // do runs an operation under the lock unless before refuses it.
 func (c *crashFS) do(op, path string, f func() error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.before(op, path); err != nil {
+	switch err := c.before(op, path); err {
+	case nil:
+		return f()
+	case errPretend:
+		return nil
+	default:
 		return err
 	}
-	return f()
 }
 
 // walk returns the node of a path.
@@ -160,6 +228,7 @@ func (c *crashFS) Create(name string) (f file, err error) {
 			n = &crashNode{}
 			parent.change(func(names map[string]*crashNode) { names[base] = n })
 		}
+		n.emptied = n.emptied || len(n.data) > 0
 		n.data = nil
 		c.open++
 		f = &crashFile{fs: c, name: name, node: n}
@@ -271,7 +340,7 @@ func (f *crashFile) Seek(offset int64, whence int) (int64, error) {
 
 func (f *crashFile) Sync() error {
 	return f.fs.do("sync", f.name, func() error {
-		f.node.durable = f.node.data
+		f.node.durable, f.node.emptied = f.node.data, false
 		return nil
 	})
 }

@@ -489,36 +489,6 @@ func checkClean(fs *crashFS, snapshots int) error {
 
 var errInjected = errors.New("injected")
 
-// Whenever the machine stops, and whatever of the unsynced its disk has, the newest
-// snapshot that was acknowledged is there, and every one listed is whole (D11).
-func TestFileSnapshotCrash(t *testing.T) {
-	for limit := 0; ; limit++ {
-		fs, ops, acked := newCrashFS(), 0, uint64(0)
-		fs.before = func(op, path string) error {
-			if ops++; ops > limit {
-				return errInjected
-			}
-			return nil
-		}
-		someSnapshots(fs, func(index uint64) { acked = index })
-		choosers := []chooser{dropAll, keepAll}
-		for seed := range uint64(4) {
-			choosers = append(choosers, keepSome(seed))
-		}
-		for i, keep := range choosers {
-			if err := checkReopened(fs.crash(keep), acked); err != nil {
-				t.Fatalf("crash before operation %d, chooser %d: %v", limit, i, err)
-			}
-		}
-		if ops <= limit {
-			if acked != 3 {
-				t.Fatalf("acknowledged up to %d only", acked)
-			}
-			return
-		}
-	}
-}
-
 // Whichever operation fails, and whether the disk recovers at once or only later, a
 // snapshot is either acknowledged and there, or not there, and nothing stays open or
 // behind (P6).

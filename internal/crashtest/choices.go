@@ -40,20 +40,23 @@ func States[S any](limit int, seed uint64, build func(Choose) S) (states []S, al
 			return states, true
 		}
 	}
-	states = []S{build(nothing), build(everything)}
+	states = []S{build(Nothing), build(Everything)}
 	for i := uint64(0); len(states) < limit; i++ {
-		states = append(states, build(some(seed, i)))
+		states = append(states, build(Some(seed, i)))
 	}
 	return states, false
 }
 
-func nothing(int) int      { return 0 }
-func everything(n int) int { return n - 1 }
+// Nothing keeps nothing of what was not flushed.
+func Nothing(int) int { return 0 }
 
-// some returns one of a sequence of samples. Some of them keep nearly nothing, others
+// Everything keeps it all.
+func Everything(n int) int { return n - 1 }
+
+// Some returns one of a sequence of samples. Some of them keep nearly nothing, others
 // nearly everything: the states in which one write is missing, or came alone, are those
 // that show a missing flush.
-func some(seed, i uint64) Choose {
+func Some(seed, i uint64) Choose {
 	r := rand.New(rand.NewPCG(seed, i))
 	keep := []float64{0.1, 0.5, 0.9}[i%3]
 	return func(n int) int {
