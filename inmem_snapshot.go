@@ -12,8 +12,9 @@ import (
 // snapshot that was closed last. Its methods may be called from several goroutines
 // at once; they take the embedded lock themselves.
 type InmemSnapshotStore struct {
-	sync.RWMutex                // guards latest
+	sync.RWMutex                // guards the rest
 	latest       *inmemSnapshot // nil: none yet
+	lastMsec     int64          // in a snapshot's name
 }
 
 // inmemSnapshot is a finished snapshot. It is immutable, so readers share it and
@@ -42,12 +43,21 @@ func (m *InmemSnapshotStore) Create(version SnapshotVersion, index, term uint64,
 	}
 	return &InmemSnapshotSink{store: m, meta: SnapshotMeta{
 		Version:            version,
-		ID:                 snapshotID(term, index, time.Now().UnixMilli()),
+		ID:                 snapshotID(term, index, m.nextMsec()),
 		Index:              index,
 		Term:               term,
 		Configuration:      configuration.Clone(),
 		ConfigurationIndex: configurationIndex,
 	}}, nil
+}
+
+// nextMsec returns the time, or what follows what it returned last: no two snapshots
+// have one name.
+func (m *InmemSnapshotStore) nextMsec() int64 {
+	m.Lock()
+	defer m.Unlock()
+	m.lastMsec = max(time.Now().UnixMilli(), m.lastMsec+1)
+	return m.lastMsec
 }
 
 // List returns the latest snapshot, if there is one.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"sync"
 	"testing"
+	"testing/synctest"
 )
 
 // The present snapshot stays readable and listed until the next one is closed, and
@@ -69,6 +70,28 @@ func TestInmemSnapshotIsImmutable(t *testing.T) {
 		}
 		list[0].Configuration.Servers[0].ID = "changed"
 	}
+}
+
+// A snapshot's name never stands for another one of the same entry, made in the same
+// millisecond: who opens it gets the one that was meant, or an error.
+func TestInmemSnapshotNamesAreUnique(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewInmemSnapshotStore()
+		first, err := putSnapshot(s, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := putSnapshot(s, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first == second {
+			t.Errorf("both are named %s", first)
+		}
+		if list, err := s.List(); err != nil || len(list) != 1 || list[0].ID != second {
+			t.Errorf("listed %v, %v, want %s", list, err, second)
+		}
+	})
 }
 
 func TestInmemSnapshotConcurrency(t *testing.T) {
