@@ -40,11 +40,20 @@ func TestCommandRefusesNonsense(t *testing.T) {
 
 func FuzzCommand(f *testing.F) {
 	f.Add(command{opPut, "key", []byte("value")}.encode())
+	f.Add(command{opDelete, "", nil}.encode())
+	f.Add(command{opSetMember, "n1", []byte("127.0.0.1:8001")}.encode())
 	f.Add([]byte("\x01\x80"))
+	f.Add([]byte("\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := decodeCommand(b)
 		if err != nil {
+			if !errors.Is(err, errBadCommand) {
+				t.Errorf("%x: error %v", b, err)
+			}
 			return
+		}
+		if len(c.key)+len(c.value) >= len(b) {
+			t.Errorf("%x: a key of %d bytes and a value of %d", b, len(c.key), len(c.value))
 		}
 		again, err := decodeCommand(c.encode())
 		if err != nil || again.op != c.op || again.key != c.key || !bytes.Equal(again.value, c.value) {

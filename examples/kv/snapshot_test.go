@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -33,7 +35,7 @@ func (s *memorySink) ID() string    { return "memory" }
 func (s *memorySink) Close() error  { s.closed = true; return nil }
 func (s *memorySink) Cancel() error { s.canceled = true; return nil }
 
-func takeSnapshot(t *testing.T, f *fsm) []byte {
+func takeSnapshot(t testing.TB, f *fsm) []byte {
 	t.Helper()
 	snap, err := f.Snapshot()
 	if err != nil {
@@ -140,6 +142,48 @@ func TestSnapshotDamage(t *testing.T) {
 	if after := victim.summary(); after != before {
 		t.Errorf("%+v became %+v", before, after)
 	}
+}
+
+// Whatever is in a snapshot, it is refused as a bad one and leaves the state alone, or
+// is a state whose own snapshot restores the same. With seal it gets the right seal,
+// which no fuzzer guesses.
+func FuzzSnapshot(f *testing.F) {
+	for _, commands := range []int{0, 1, 20} {
+		from := newFSM()
+		from.ApplyBatch(randomLog(7, commands))
+		good := takeSnapshot(f, from)
+		f.Add(good, false)
+		f.Add(good[:len(good)-sha256.Size], true)
+	}
+	f.Add([]byte(snapshotMagic+"\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x01a"), true)
+	f.Add([]byte(snapshotMagic+"\x01\x02\x01a\x01b\x01a\x01c\x02\x01a\x01b\x01a\x00"), true) // everything twice
+	f.Fuzz(func(t *testing.T, b []byte, seal bool) {
+		if seal {
+			b = sealed(b)
+		}
+		victim := newFSM()
+		put(victim, 1, "old", []byte("state"))
+		before := victim.summary()
+		err := restoreTo(victim, b)
+		if err != nil {
+			if after := victim.summary(); after != before || !errors.Is(err, errBadSnapshot) {
+				t.Errorf("%x: %+v became %+v with error %v", b, before, after, err)
+			}
+			return
+		}
+		got, want := copyBySnapshot(t, victim).summary(), victim.summary()
+		if got != want {
+			t.Errorf("%x: restored %+v, its snapshot %+v", b, want, got)
+		}
+	})
+}
+
+// sealed appends the seal of the state that b describes.
+func sealed(b []byte) []byte {
+	d := &decoder{r: bufio.NewReader(bytes.NewReader(b))}
+	s := d.state()
+	sum := seal(s.index, s.hash())
+	return append(bytes.Clone(b), sum[:]...)
 }
 
 // A length is not believed before that many bytes are there.
