@@ -126,6 +126,12 @@ func checkSame(a, b string, x, y []control.Record) error {
 	return nil
 }
 
+// checkPrefix holds that an old server had applied nothing else than what a present
+// one has.
+func checkPrefix(old, present string, x, y []control.Record) error {
+	return checkSame(old, present, x, y[:min(len(x), len(y))])
+}
+
 // checkSequence holds that indexes rise and terms do not fall along what one node
 // applied.
 func checkSequence(name string, recs []control.Record) error {

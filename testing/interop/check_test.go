@@ -66,6 +66,13 @@ func TestCheckSame(t *testing.T) {
 	wantError(t, checkSame("a", "b", one, two), "differ at command 1")
 }
 
+func TestCheckPrefix(t *testing.T) {
+	one, two := []control.Record{applied(3, 1), applied(4, 2)}, []control.Record{applied(3, 1), applied(5, 2)}
+	wantError(t, checkPrefix("a", "b", one[:1], one), "")
+	wantError(t, checkPrefix("a", "b", one, one[:1]), "a applied 2 commands, b 1")
+	wantError(t, checkPrefix("a", "b", one, two), "differ at command 1")
+}
+
 func TestCheckSequence(t *testing.T) {
 	wantError(t, checkSequence("a", []control.Record{{Index: 1, Term: 1}, {Index: 3, Term: 2}}), "")
 	wantError(t, checkSequence("a", []control.Record{{Index: 3, Term: 1}, {Index: 3, Term: 2}}), "and then")

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,7 +25,11 @@ type writers struct {
 
 	mu      sync.Mutex
 	history []write
-	counts  map[control.Outcome]int
+
+	// Of burst, which one goroutine calls.
+	extra, extraSeq uint32
+	rng             *rand.Rand
+
 	// ackedTerm is the largest term of an acknowledged command.
 	ackedTerm atomic.Uint64
 }
@@ -34,7 +39,7 @@ const applyTimeout = 5 * time.Second
 
 // startWriters starts n clients that run until ctx ends; wait waits for them.
 func startWriters(ctx context.Context, c *cluster, n int, pace time.Duration, seed uint64) *writers {
-	w := &writers{c: c, pace: pace, counts: map[control.Outcome]int{}}
+	w := &writers{c: c, pace: pace, extra: uint32(n) + 1, rng: rand.New(rand.NewPCG(seed, uint64(n)+1))}
 	for i := range n {
 		rng := rand.New(rand.NewPCG(seed, uint64(i)+1))
 		w.group.Go(func() { w.run(ctx, uint32(i)+1, rng) })
@@ -53,7 +58,8 @@ func (w *writers) run(ctx context.Context, client uint32, rng *rand.Rand) {
 	for seq := uint32(1); ctx.Err() == nil; seq++ {
 		p := w.c.leader()
 		if p == nil || rng.IntN(50) == 0 { // now and then ask the wrong one
-			p = w.c.procs[rng.IntN(len(w.c.procs))]
+			all := w.c.members()
+			p = all[rng.IntN(len(all))]
 		}
 		w.gate.RLock()
 		res := w.send(p, client, seq, payload(rng, client, seq))
@@ -72,34 +78,46 @@ func (w *writers) send(p *process, client, seq uint32, cmd []byte) control.Resul
 	start := w.c.now()
 	res := p.do(context.Background(), applyTimeout, control.Apply, nil, cmd)
 	rec := write{Client: client, Seq: seq, Sum: sum(cmd), Node: p.id, Start: start, End: w.c.now(), Result: res}
+	w.c.count(func(s *stats) { s.writes[res.Outcome]++ })
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.history = append(w.history, rec)
-	w.counts[res.Outcome]++
 	if res.Outcome == control.Acked && res.Term > w.ackedTerm.Load() {
 		w.ackedTerm.Store(res.Term)
 	}
 	return res
 }
 
-// snapshot returns what happened so far.
-func (w *writers) snapshot() (history []write, counts map[control.Outcome]int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	counts = map[control.Outcome]int{}
-	for k, v := range w.counts {
-		counts[k] = v
+// burst sends p n commands of some size, one after the other, as a client of its
+// own, and returns how many were acknowledged. Only one goroutine may call it.
+func (w *writers) burst(p *process, n, size int) (acked int) {
+	for range n {
+		w.extraSeq++
+		if w.send(p, w.extra, w.extraSeq, command(w.rng, w.extra, w.extraSeq, size)).Outcome == control.Acked {
+			acked++
+		}
 	}
-	return w.history[:len(w.history):len(w.history)], counts
+	return acked
 }
 
-// payload makes a command that no other one equals. Most are small; some are
-// larger than a network buffer.
+// record returns what happened so far.
+func (w *writers) record() []write {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clip(w.history)
+}
+
+// payload makes a command. Most are small; some are larger than a network buffer.
 func payload(rng *rand.Rand, client, seq uint32) []byte {
 	size := 20 + rng.IntN(200)
 	if rng.IntN(100) == 0 {
 		size = 1 + rng.IntN(128<<10)
 	}
+	return command(rng, client, seq, size)
+}
+
+// command makes a command that no other one equals.
+func command(rng *rand.Rand, client, seq uint32, size int) []byte {
 	b := fmt.Appendf(nil, "%d %d ", client, seq)
 	return append(b, bytes.Repeat([]byte{byte(rng.Uint32())}, size)...)
 }
@@ -131,7 +149,7 @@ func (w *writers) verify(ctx context.Context) {
 	var asked sync.WaitGroup
 	defer asked.Wait()
 	for ; ctx.Err() == nil; sleep(ctx, 100*time.Millisecond) {
-		for _, p := range w.c.procs {
+		for _, p := range w.c.members() {
 			if s, up := w.c.last(p); !up || s.State != "Leader" {
 				continue
 			}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,16 +18,22 @@ import (
 // cluster is the servers and what is known of them. One goroutine per server,
 // watch, keeps the knowledge fresh; everybody else reads it.
 type cluster struct {
-	dir   string
-	procs []*process
-	epoch time.Time // zero of the driver's clock
+	dir     string
+	epoch   time.Time // zero of the driver's clock
+	byAddr  bool      // IDs are addresses, as protocol versions below 3 want it
+	flags   func(lib string) []string
+	joined  chan *process
+	failed  chan struct{}
+	covered *coverage
 
 	mu      sync.Mutex
+	procs   []*process // the present members; replaced, never changed
+	laidOut int        // how many there ever were
+	gone    []former
 	leaders leaders
 	view    map[string]seen
 	stats   stats
 	fault   error // the first thing that must never happen
-	failed  chan struct{}
 }
 
 // seen is the last status that a server gave, and when it was asked for.
@@ -36,17 +43,10 @@ type seen struct {
 	run *incarnation
 }
 
-// stats is what the summary tells. Keys of the maps name libraries.
-type stats struct {
-	terms    uint64
-	elected  map[string]int // leaders by library
-	installs map[string]int // snapshots installed, "FROM -> TO"
-	actions  map[string]int
-	slowest  map[string]time.Duration // of each action
-	kills    int
-	dead     int // entries of no history, below a snapshot
-	verified int // leaders confirmed by VerifyLeader
-	stale    int // of them wrongly, by a peer
+// former is a server that was taken out for good, and what it had applied.
+type former struct {
+	id      string
+	applied []control.Record
 }
 
 const (
@@ -57,30 +57,95 @@ const (
 )
 
 // newCluster lays out one server for each name in mix; none runs yet.
-func newCluster(dir string, mix []string, libs map[string]library) (*cluster, error) {
+func newCluster(dir string, o options, libs map[string]library) (*cluster, error) {
 	c := &cluster{
-		dir: dir, epoch: time.Now(), view: map[string]seen{}, failed: make(chan struct{}),
-		stats: stats{elected: map[string]int{}, installs: map[string]int{}, actions: map[string]int{},
-			slowest: map[string]time.Duration{}},
+		dir: dir, epoch: time.Now(), byAddr: o.byAddr, flags: o.flags, covered: o.covered,
+		joined: make(chan *process), failed: make(chan struct{}),
+		view: map[string]seen{}, stats: newStats(),
 	}
 	var first []string
-	for i, name := range mix {
-		id := fmt.Sprintf("n%d", i+1)
-		addr, err := freeAddr()
+	for _, name := range o.mix {
+		p, err := c.layOut(libs[name])
 		if err != nil {
 			return nil, err
 		}
-		p := &process{id: id, addr: addr, dir: filepath.Join(dir, id), lib: libs[name]}
-		if err := os.MkdirAll(p.dir, 0o755); err != nil {
-			return nil, err
-		}
-		first = append(first, id+"="+addr)
+		p.setFlags(o.flags(name))
+		first = append(first, p.id+"="+p.addr)
 		c.procs = append(c.procs, p)
 	}
 	for _, p := range c.procs {
 		p.bootstrap = strings.Join(first, ",")
 	}
 	return c, nil
+}
+
+// layOut makes a server with an ID, an address and a directory of its own.
+func (c *cluster) layOut(lib library) (*process, error) {
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	c.laidOut++
+	name := fmt.Sprintf("n%d", c.laidOut)
+	p := &process{id: name, addr: addr, dir: filepath.Join(c.dir, name), lib: lib}
+	if c.byAddr {
+		p.id = addr
+	}
+	return p, os.MkdirAll(p.dir, 0o755)
+}
+
+// members returns the present servers.
+func (c *cluster) members() []*process {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.procs
+}
+
+// add lays out a server that is in no configuration yet, with the flags and the
+// library of another. From now on it counts as a member.
+func (c *cluster) add(ctx context.Context, like *process) (*process, error) {
+	p, err := c.layOut(like.library())
+	if err != nil {
+		return nil, err
+	}
+	p.setFlags(like.flags())
+	c.mu.Lock()
+	c.procs = append(slices.Clip(c.procs), p)
+	c.mu.Unlock()
+	select {
+	case c.joined <- p:
+		return p, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// retire takes p out for good and keeps in mind what it had applied.
+func (c *cluster) retire(ctx context.Context, p *process) error {
+	recs, err := p.applied(ctx)
+	if err != nil {
+		return fmt.Errorf("what did %s apply: %w", p.id, err)
+	}
+	c.mu.Lock()
+	c.gone = append(c.gone, former{p.id, recs})
+	c.procs = slices.DeleteFunc(slices.Clone(c.procs), func(q *process) bool { return q == p })
+	c.mu.Unlock()
+	p.kill()
+	return nil
+}
+
+// retired returns the servers that were taken out.
+func (c *cluster) retired() []former {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clip(c.gone)
+}
+
+// count changes the statistics.
+func (c *cluster) count(change func(*stats)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	change(&c.stats)
 }
 
 // freeAddr finds a port that nobody listens on, below those that the system
@@ -122,12 +187,30 @@ func (c *cluster) failure() error {
 
 // killAll ends every process.
 func (c *cluster) killAll() {
-	for _, p := range c.procs {
+	for _, p := range c.members() {
 		p.kill()
 	}
 }
 
-// watch asks p for its status until ctx ends and holds it against what is known.
+// observe watches all servers, also those that join later, until ctx ends.
+func (c *cluster) observe(ctx context.Context) {
+	var group sync.WaitGroup
+	defer group.Wait()
+	for _, p := range c.members() {
+		group.Go(func() { c.watch(ctx, p) })
+	}
+	for {
+		select {
+		case p := <-c.joined:
+			group.Go(func() { c.watch(ctx, p) })
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// watch asks p for its status until ctx ends or p has left, and holds it against
+// what is known.
 func (c *cluster) watch(ctx context.Context, p *process) {
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
@@ -136,6 +219,9 @@ func (c *cluster) watch(ctx context.Context, p *process) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		}
+		if !slices.Contains(c.members(), p) {
+			return
 		}
 		if err := p.checkAlive(); err != nil {
 			c.fail(err)
@@ -155,7 +241,6 @@ func (c *cluster) learn(p *process, now seen) {
 	if isNew {
 		c.stats.elected[p.library().name]++
 	}
-	c.stats.terms = max(c.stats.terms, now.Term)
 	if old := c.view[p.id]; old.run == now.run && now.Installs > old.Installs || old.run != now.run && now.Installs > 0 {
 		c.noteInstall(p, now, max(now.Installs-old.Installs, 1))
 	}
@@ -190,7 +275,7 @@ func (c *cluster) last(p *process) (seen, bool) {
 func (c *cluster) leader() *process {
 	var best *process
 	var term uint64
-	for _, p := range c.procs {
+	for _, p := range c.members() {
 		if s, ok := c.last(p); ok && s.State == "Leader" && s.Term > term && time.Since(s.at) < fresh {
 			best, term = p, s.Term
 		}
@@ -201,9 +286,9 @@ func (c *cluster) leader() *process {
 // describe is the state of all servers on a few lines.
 func (c *cluster) describe() string {
 	var b strings.Builder
-	for _, p := range c.procs {
+	for _, p := range c.members() {
 		s, up := c.last(p)
-		fmt.Fprintf(&b, "  %s %-16s up=%-5v %-9s term=%d leader=%-3s log=%d..%d commit=%d applied=%d count=%d chain=%s snapshot=%d seen %v ago %v\n",
+		fmt.Fprintf(&b, "  %s %-14s up=%-5v %-9s term=%d leader=%-3s log=%d..%d commit=%d applied=%d count=%d chain=%s snapshot=%d seen %v ago %v\n",
 			p.id, p.library().name, up, s.State, s.Term, s.Leader, s.First, s.Last, s.Commit, s.Applied, s.Count,
 			s.Chain, s.Snapshot, time.Since(s.at).Round(time.Millisecond), s.Servers)
 	}

@@ -15,10 +15,18 @@ type library struct {
 	binary string
 }
 
-// peer reports whether this is another library than the repository's own.
-func (l library) peer() bool { return strings.HasPrefix(l.name, "upstream-") }
+// The names of libraries: the repository's own is ours, those of others begin with
+// peerPrefix.
+const (
+	ours       = "ours"
+	peerPrefix = "upstream-"
+)
 
-// build builds the node of peers/NAME for each name that occurs into dir.
+// peer reports whether this is another library than the repository's own.
+func (l library) peer() bool { return strings.HasPrefix(l.name, peerPrefix) }
+
+// build builds the node of peers/NAME for each name that occurs into dir. With race
+// those of this repository's library get the race detector.
 func build(ctx context.Context, peers, dir string, names []string, race bool) (map[string]library, error) {
 	libs := map[string]library{}
 	for _, name := range names {

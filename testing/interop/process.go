@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -26,10 +27,12 @@ type process struct {
 	id, addr, dir string
 	bootstrap     string
 
-	mu   sync.Mutex
-	lib  library
-	live *incarnation // nil while down
-	runs int
+	mu    sync.Mutex
+	lib   library
+	wrote library      // what ran last on the data
+	extra []string     // flags of its own
+	live  *incarnation // nil while down
+	runs  int
 }
 
 // incarnation is one run of a process.
@@ -59,12 +62,43 @@ func (p *process) start() error {
 	defer logFile.Close()
 	p.runs++
 	fmt.Fprintf(logFile, "=== run %d of %s: %s\n", p.runs, p.id, p.lib.name)
-	live, err := launch(logFile, p.lib.binary,
-		"-id", p.id, "-raft", p.addr, "-dir", filepath.Join(p.dir, "data"), "-bootstrap", p.bootstrap)
+	live, err := launch(logFile, p.lib.binary, append(p.args(), "-bootstrap", p.bootstrap)...)
 	if err != nil {
 		return fmt.Errorf("%s (%s): %w", p.id, p.lib.name, err)
 	}
-	p.live = live
+	p.live, p.wrote = live, p.lib
+	return nil
+}
+
+// args are the flags that every run has.
+func (p *process) args() []string {
+	return append([]string{"-id", p.id, "-raft", p.addr, "-dir", filepath.Join(p.dir, "data")}, p.extra...)
+}
+
+// forced is an element of a peers.json.
+type forced struct {
+	ID      string `json:"id"`
+	Address string `json:"address"`
+}
+
+// recover lets a library's RecoverCluster write a configuration to the data of p,
+// which is down.
+func (p *process) recover(ctx context.Context, lib library, servers []forced) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	file, err := json.Marshal(servers)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(p.dir, "peers.json")
+	if err := os.WriteFile(path, file, 0o644); err != nil {
+		return err
+	}
+	out, err := exec.CommandContext(ctx, lib.binary, append(p.args(), "-recover", path)...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s recovers the data of %s (%s): %w\n%s", lib.name, p.id, p.wrote.name, err, out)
+	}
+	p.wrote = lib
 	return nil
 }
 
@@ -109,18 +143,28 @@ func launch(logFile *os.File, binary string, args ...string) (*incarnation, erro
 
 // kill ends the incarnation with SIGKILL and waits until it is gone.
 func (l *incarnation) kill() {
-	close(l.meant)
+	if !l.isMeant() {
+		close(l.meant)
+	}
 	_ = syscall.Kill(-l.cmd.Process.Pid, syscall.SIGKILL)
 	_ = l.stdin.Close()
 	<-l.exited
 }
 
-// crashed reports whether the incarnation ended by itself.
-func (l *incarnation) crashed() bool {
+// isMeant reports whether the incarnation was told to end.
+func (l *incarnation) isMeant() bool {
 	select {
 	case <-l.meant:
-		return false
+		return true
 	default:
+		return false
+	}
+}
+
+// crashed reports whether the incarnation ended by itself.
+func (l *incarnation) crashed() bool {
+	if l.isMeant() {
+		return false
 	}
 	select {
 	case <-l.exited:
@@ -139,6 +183,34 @@ func (p *process) kill() {
 		p.live.kill()
 		p.live = nil
 	}
+}
+
+// stopTimeout bounds an orderly end.
+const stopTimeout = 30 * time.Second
+
+// stop ends the process as its operator would: it shuts Raft down and closes its
+// store.
+func (p *process) stop() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.live == nil {
+		return nil
+	}
+	live := p.live
+	close(live.meant)
+	if err := syscall.Kill(live.cmd.Process.Pid, syscall.SIGTERM); err != nil {
+		return err
+	}
+	select {
+	case <-live.exited:
+	case <-time.After(stopTimeout):
+		return fmt.Errorf("%s (%s) did not stop within %v, see %s", p.id, p.lib.name, stopTimeout, p.logPath())
+	}
+	p.live = nil
+	if code := live.cmd.ProcessState.ExitCode(); code != 0 {
+		return fmt.Errorf("%s (%s) ended with %v, see %s", p.id, p.lib.name, live.cmd.ProcessState, p.logPath())
+	}
+	return nil
 }
 
 // signal sends SIGSTOP or SIGCONT.
@@ -168,6 +240,27 @@ func (p *process) setLibrary(lib library) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lib = lib
+}
+
+// flags returns the flags of its own that p runs with from its next start on.
+func (p *process) flags() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clip(p.extra)
+}
+
+// setFlags changes them.
+func (p *process) setFlags(flags []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.extra = flags
+}
+
+// writer returns the library that ran last on the data of p.
+func (p *process) writer() library {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.wrote
 }
 
 func (p *process) logPath() string { return filepath.Join(p.dir, "log") }
@@ -230,4 +323,22 @@ func (p *process) status(ctx context.Context, timeout time.Duration) (control.St
 	var st control.Status
 	err := p.call(ctx, http.MethodGet, control.GetState, nil, nil, &st)
 	return st, err
+}
+
+// applied asks the node for all that its state machine has seen.
+func (p *process) applied(ctx context.Context) ([]control.Record, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var recs []control.Record
+	err := p.call(ctx, http.MethodGet, control.Applied, nil, nil, &recs)
+	return recs, err
+}
+
+// log asks the node for what is in its log store.
+func (p *process) log(ctx context.Context) ([]control.Entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var entries []control.Entry
+	err := p.call(ctx, http.MethodGet, control.GetLog, nil, nil, &entries)
+	return entries, err
 }

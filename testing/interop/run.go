@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,32 +18,49 @@ import (
 
 // options say what a run does.
 type options struct {
-	peers    string        // directory with a module for each library
-	mix      []string      // the library of each server
-	upgrade  string        // library to change all servers to and back from; empty: the tour
-	duration time.Duration // after the tour, random actions until then
-	seed     uint64
-	clients  int
-	pace     time.Duration // between two commands of a client, on average
-	dir      string        // for data and logs; empty: a temporary one
-	keep     bool          // keep dir after success
-	race     bool          // build nodes of this library with the race detector
-	out      io.Writer
+	peers     string        // directory with a module for each library
+	mix       []string      // the library of each server
+	others    []string      // further libraries that the story needs
+	story     story         // what is done first
+	duration  time.Duration // then random actions, until then
+	byAddr    bool          // server IDs are addresses, and the protocol version is 2
+	noPreVote []string      // libraries whose servers don't ask for pre-votes
+	seed      uint64
+	clients   int
+	pace      time.Duration // between two commands of a client, on average
+	dir       string        // for data and logs; empty: a temporary one
+	keep      bool          // keep dir after success
+	race      bool          // build nodes of this library with the race detector
+	covered   *coverage     // takes the scenarios that pass
+	out       io.Writer
+}
+
+// flags returns the flags of a server of a library.
+func (o options) flags(lib string) []string {
+	var flags []string
+	if o.byAddr {
+		flags = append(flags, "-protocol=2")
+	}
+	if slices.Contains(o.noPreVote, lib) {
+		flags = append(flags, directly...)
+	}
+	return flags
 }
 
 const (
-	progressInterval   = 5 * time.Second
+	progressInterval   = 10 * time.Second
 	checkpointInterval = time.Minute
 )
 
 // run builds the nodes, starts a cluster, writes to it, lets the nemesis loose on
 // it, and checks. It leaves no process behind. The error says what went wrong and
 // where data and logs lie.
-func run(ctx context.Context, o options) (err error) {
+func run(ctx context.Context, o options) (st stats, err error) {
+	st = newStats()
 	dir := o.dir
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "raft-interop-"); err != nil {
-			return err
+			return st, err
 		}
 	}
 	fmt.Fprintf(o.out, "seed %d, mix %s, data and logs in %s\n", o.seed, strings.Join(o.mix, " "), dir)
@@ -56,19 +72,17 @@ func run(ctx context.Context, o options) (err error) {
 			err = os.RemoveAll(dir)
 		}
 	}()
-	names := o.mix
-	if o.upgrade != "" {
-		names = append(slices.Clone(names), o.upgrade)
-	}
-	libs, err := build(ctx, o.peers, dir, names, o.race)
+	libs, err := build(ctx, o.peers, dir, slices.Concat(o.mix, o.others), o.race)
 	if err != nil {
-		return err
+		return st, err
 	}
-	c, err := newCluster(dir, o.mix, libs)
+	c, err := newCluster(dir, o, libs)
 	if err != nil {
-		return err
+		return st, err
 	}
-	return newSession(c, o, libs).run(ctx)
+	s := newSession(c, o, libs)
+	err = s.run(ctx)
+	return c.stats, err // nobody else uses them any more
 }
 
 // session is one run of a cluster.
@@ -97,20 +111,19 @@ func (s *session) setAction(a string) {
 
 func (s *session) run(ctx context.Context) error {
 	defer s.c.killAll()
-	for _, p := range s.c.procs {
+	for _, p := range s.c.members() {
 		if err := p.start(); err != nil {
 			return err
 		}
 	}
 	ctx, stop := context.WithCancel(ctx)
 	var group sync.WaitGroup
-	for _, p := range s.c.procs {
-		group.Go(func() { s.c.watch(ctx, p) })
-	}
+	group.Go(func() { s.c.observe(ctx) })
 	s.writers = startWriters(ctx, s.c, s.o.clients, s.o.pace, s.o.seed)
+	s.nemesis.writers = s.writers
 	group.Go(func() { s.writers.verify(ctx) })
 	group.Go(func() { s.report(ctx) })
-	err := s.story(ctx)
+	err := s.tell(ctx)
 	stop()
 	s.c.killAll() // so that nobody waits for an answer
 	s.writers.wait()
@@ -118,117 +131,35 @@ func (s *session) run(ctx context.Context) error {
 	if fault := s.c.failure(); fault != nil && !errors.Is(err, fault) {
 		err = errors.Join(fault, err)
 	}
-	s.summary()
+	fmt.Fprintf(s.o.out, "%v\n", s.c.now().Round(time.Second))
+	s.c.stats.print(s.o.out, true)
 	return err
 }
 
-// story is what happens to the cluster, with checks in between and at the end.
-func (s *session) story(ctx context.Context) error {
+// tell is what happens to the cluster, with checks in between and at the end.
+func (s *session) tell(ctx context.Context) error {
 	if err := s.nemesis.whole(ctx); err != nil {
 		return err
 	}
-	for _, st := range s.script() {
+	for _, st := range s.o.story(s) {
 		if err := s.nemesis.do(ctx, st); err != nil {
 			return err
 		}
 	}
+	check := step{"check", s.checkpoint}
 	checked := s.c.now()
 	for s.c.now() < s.o.duration {
-		if err := s.nemesis.do(ctx, s.nemesis.random()); err != nil {
+		if err := s.nemesis.do(ctx, s.random()); err != nil {
 			return err
 		}
 		if s.c.now()-checked > checkpointInterval {
-			if err := s.checkpoint(ctx); err != nil {
+			if err := s.nemesis.do(ctx, check); err != nil {
 				return err
 			}
 			checked = s.c.now()
 		}
 	}
-	return s.checkpoint(ctx)
-}
-
-// script is the part of the story that every run has.
-func (s *session) script() []step {
-	if s.o.upgrade == "" {
-		return s.nemesis.tour()
-	}
-	forth := s.nemesis.upgrade(s.libs[s.o.upgrade])
-	back := s.nemesis.upgrade(s.libs[s.o.mix[0]])
-	return append(forth, back...)
-}
-
-// checkpoint holds the clients, waits until all servers are the same, and holds
-// everything against everything.
-func (s *session) checkpoint(ctx context.Context) error {
-	s.setAction("check")
-	s.writers.pause()
-	defer s.writers.resume()
-	if err := s.converge(ctx); err != nil {
-		return fmt.Errorf("converge: %w", err)
-	}
-	var wrong []error
-	history, _ := s.writers.snapshot()
-	var lists [][]control.Record
-	var dumps []dump
-	for _, p := range s.c.procs {
-		var recs []control.Record
-		if err := p.call(ctx, http.MethodGet, control.Applied, nil, nil, &recs); err != nil {
-			return err
-		}
-		st, _ := s.c.last(p)
-		d := dump{node: p.id, snapshot: st.Snapshot}
-		if err := p.call(ctx, http.MethodGet, control.GetLog, nil, nil, &d.entries); err != nil {
-			return err
-		}
-		lists, dumps = append(lists, recs), append(dumps, d)
-	}
-	for i, p := range s.c.procs {
-		wrong = append(wrong, checkSequence(p.id, lists[i]))
-		for j := range i {
-			wrong = append(wrong, checkSame(s.c.procs[j].id, p.id, lists[j], lists[i]))
-			dead, err := checkLogs(dumps[j], dumps[i])
-			wrong = append(wrong, err)
-			s.c.mu.Lock()
-			s.c.stats.dead = max(s.c.stats.dead, dead)
-			s.c.mu.Unlock()
-		}
-	}
-	wrong = append(wrong, checkHistory(history, lists[0]))
-	return errors.Join(wrong...)
-}
-
-// converge waits until all servers have the same log and the same state and
-// nothing has moved for a while.
-func (s *session) converge(ctx context.Context) error {
-	if err := s.nemesis.whole(ctx); err != nil {
-		return err
-	}
-	lead, err := s.nemesis.leader(ctx, nil)
-	if err != nil {
-		return err
-	}
-	lead.do(ctx, callTimeout, control.Barrier, nil, nil)
-	const rest = 500 * time.Millisecond
-	type essence struct {
-		count       int
-		last        uint64
-		chain, lead string
-	}
-	var common essence
-	var since time.Time
-	return s.c.await(ctx, recovery, "all servers are the same", func() bool {
-		for i, p := range s.c.procs {
-			st, up := s.c.last(p)
-			now := essence{st.Count, st.Last, st.Chain, st.Leader}
-			if i == 0 && now != common || since.IsZero() {
-				common, since = now, time.Now()
-			}
-			if !up || now != common || st.at.Before(since) || st.Commit != st.Last {
-				return false
-			}
-		}
-		return time.Since(since) > rest
-	})
+	return s.nemesis.do(ctx, check)
 }
 
 // report prints a line now and then.
@@ -246,33 +177,20 @@ func (s *session) report(ctx context.Context) {
 }
 
 func (s *session) line() string {
-	_, counts := s.writers.snapshot()
-	lead := "nobody"
+	lead, term := "nobody", uint64(0)
 	if p := s.c.leader(); p != nil {
-		lead = p.id + " (" + p.library().name + ")"
+		st, _ := s.c.last(p)
+		lead, term = fmt.Sprintf("%s (%s)", p.id, p.library().name), st.Term
 	}
 	s.mu.Lock()
 	action := s.action
 	s.mu.Unlock()
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	return fmt.Sprintf("%6s %-11s acked %d unknown %d refused %d, %s leads, term %d, %d kills",
-		s.c.now().Round(time.Second), action, counts[control.Acked], counts[control.Unknown], counts[control.Refused],
-		lead, s.c.stats.terms, s.c.stats.kills)
-}
-
-// summary prints what the run has seen.
-func (s *session) summary() {
-	_, counts := s.writers.snapshot()
-	s.c.mu.Lock()
-	defer s.c.mu.Unlock()
 	st := s.c.stats
-	fmt.Fprintf(s.o.out, "%v, %d writes acknowledged, %d unknown, %d refused\n",
-		s.c.now().Round(time.Second), counts[control.Acked], counts[control.Unknown], counts[control.Refused])
-	fmt.Fprintf(s.o.out, "terms %d; leaders by library %v; snapshots installed %v\n", st.terms, st.elected, st.installs)
-	fmt.Fprintf(s.o.out, "kills %d; actions %v, slowest %v\n", st.kills, st.actions, st.slowest)
-	fmt.Fprintf(s.o.out, "leaders confirmed %d, of them wrongly by a peer %d; entries of no history below a snapshot %d\n",
-		st.verified, st.stale, st.dead)
+	return fmt.Sprintf("%6s %s: %d writes acknowledged, %d unknown, %d refused, %d kills, %s leads in term %d",
+		s.c.now().Round(time.Second), action, st.writes[control.Acked], st.writes[control.Unknown],
+		st.writes[control.Refused], st.kills, lead, term)
 }
 
 // defaultPeers is where the libraries' modules lie, seen from this directory.

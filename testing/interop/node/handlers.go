@@ -28,6 +28,7 @@ func (n *node) handler() http.Handler {
 	post(control.Member, n.member)
 	post(control.Transfer, n.transfer)
 	post(control.Snapshot, func(*http.Request) control.Result { return n.result(n.raft.Snapshot()) })
+	post(control.Restore, func(*http.Request) control.Result { return n.restore() })
 	mux.HandleFunc("GET "+control.GetState, func(w http.ResponseWriter, _ *http.Request) { reply(w, n.status()) })
 	mux.HandleFunc("GET "+control.GetLog, func(w http.ResponseWriter, _ *http.Request) { reply(w, n.log()) })
 	mux.HandleFunc("GET "+control.Applied, func(w http.ResponseWriter, _ *http.Request) { reply(w, n.machine.applied()) })
@@ -95,6 +96,26 @@ func (n *node) transfer(r *http.Request) control.Result {
 		return n.result(n.raft.LeadershipTransferToServer(raft.ServerID(id), raft.ServerAddress(r.FormValue("addr"))))
 	}
 	return n.result(n.raft.LeadershipTransfer())
+}
+
+// restoreTimeout bounds how long a restore waits to be taken and to be committed.
+const restoreTimeout = 8 * time.Second
+
+// restore takes a snapshot and restores it, as a user does that comes with one.
+func (n *node) restore() control.Result {
+	taken := n.raft.Snapshot()
+	if res := n.result(taken); res.Outcome != control.Acked {
+		return res
+	}
+	meta, rc, err := taken.Open()
+	if err != nil {
+		return control.Result{Outcome: control.Unknown, Error: err.Error()}
+	}
+	defer rc.Close()
+	if err := n.raft.Restore(meta, rc, restoreTimeout); err != nil {
+		return control.Result{Outcome: control.Unknown, Error: err.Error()}
+	}
+	return control.Result{Outcome: control.Acked, Term: n.term()}
 }
 
 func (n *node) term() uint64 { return number(n.raft.Stats()["term"]) }

@@ -1,8 +1,8 @@
 // Package node is the program that the interop tests run many times: one Raft
 // server with a state machine that remembers everything, driven over HTTP. The
 // same source is built against several libraries that all call themselves
-// github.com/hashicorp/raft; it uses only what v1.6.0 already has. The store is
-// the caller's, as its package differs.
+// github.com/hashicorp/raft; it uses only what v1.6.0 already has. What differs
+// is in [Library].
 package node
 
 import (
@@ -14,8 +14,8 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
-	"strings"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -28,19 +28,27 @@ type Store interface {
 	raft.StableStore
 }
 
+// Library is what a caller knows of the library that it is built with.
+type Library struct {
+	// Open opens the store, a file.
+	Open func(path string) (Store, error)
+	// DisablePreVote sets PreVoteDisabled; nil if the library has no pre-vote.
+	DisablePreVote func(*raft.Config)
+}
+
 // node is a running server.
 type node struct {
 	id      raft.ServerID
 	raft    *raft.Raft
 	store   Store
-	snaps   raft.SnapshotStore
 	machine *machine
 }
 
-// Main runs a node as its flags say until standard input ends: then whoever
-// started it is gone. open opens the store, a file.
-func Main(open func(path string) (Store, error)) {
-	if err := run(open); err != nil {
+// Main runs a node as its flags say until it is told to stop, by SIGTERM, or
+// standard input ends: then whoever started it is gone. With -recover it only
+// recovers what lies in the data directory.
+func Main(lib Library) {
+	if err := run(lib); err != nil {
 		fmt.Fprintln(os.Stderr, "node:", err)
 		os.Exit(1)
 	}
@@ -51,15 +59,19 @@ type options struct {
 	conf      *raft.Config
 	addr, dir string
 	bootstrap string
+	recovery  string
 }
 
-func parseFlags() options {
+func parseFlags(lib Library) options {
 	conf := raft.DefaultConfig()
 	o := options{conf: conf}
 	flag.StringVar((*string)(&conf.LocalID), "id", "", "server ID")
 	flag.StringVar(&o.addr, "raft", "", "address of the Raft transport")
 	flag.StringVar(&o.dir, "dir", "", "data directory")
 	flag.StringVar(&o.bootstrap, "bootstrap", "", "ID=ADDR,... of the first configuration, used if the data directory is empty")
+	flag.StringVar(&o.recovery, "recover", "", "peers.json: recover the cluster with this configuration and exit")
+	flag.IntVar((*int)(&conf.ProtocolVersion), "protocol", int(conf.ProtocolVersion), "ProtocolVersion")
+	preVote := flag.Bool("prevote", true, "ask for pre-votes, if the library can")
 	flag.DurationVar(&conf.HeartbeatTimeout, "heartbeat", 500*time.Millisecond, "HeartbeatTimeout")
 	flag.DurationVar(&conf.ElectionTimeout, "election", 500*time.Millisecond, "ElectionTimeout")
 	flag.DurationVar(&conf.LeaderLeaseTimeout, "lease", 400*time.Millisecond, "LeaderLeaseTimeout")
@@ -68,14 +80,24 @@ func parseFlags() options {
 	flag.Uint64Var(&conf.TrailingLogs, "trailing", 128, "TrailingLogs")
 	flag.StringVar(&conf.LogLevel, "log", "DEBUG", "log level")
 	flag.Parse()
+	if !*preVote && lib.DisablePreVote != nil {
+		lib.DisablePreVote(conf)
+	}
 	conf.ShutdownOnRemove = false
 	conf.LogOutput = os.Stderr
 	return o
 }
 
-func run(open func(path string) (Store, error)) error {
-	o := parseFlags()
-	n, err := start(o, open)
+func run(lib Library) error {
+	o := parseFlags(lib)
+	d, err := openDisk(o, lib.Open)
+	if err != nil {
+		return err
+	}
+	if o.recovery != "" {
+		return errors.Join(d.recover(o), d.close())
+	}
+	n, err := start(o, d)
 	if err != nil {
 		return err
 	}
@@ -91,54 +113,22 @@ func run(open func(path string) (Store, error)) error {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(0)
 	}()
-	return http.Serve(l, n.handler())
+	go func() { fmt.Fprintln(os.Stderr, "node:", http.Serve(l, n.handler())) }()
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM)
+	<-term
+	return errors.Join(n.raft.Shutdown().Error(), d.close())
 }
 
-// start opens everything on the data directory and starts Raft on it.
-func start(o options, open func(path string) (Store, error)) (*node, error) {
-	if err := os.MkdirAll(o.dir, 0o755); err != nil {
-		return nil, err
-	}
-	store, err := open(filepath.Join(o.dir, "raft.db"))
-	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
-	}
-	snaps, err := raft.NewFileSnapshotStore(o.dir, 2, os.Stderr)
-	if err != nil {
-		return nil, fmt.Errorf("snapshots: %w", err)
-	}
-	trans, err := raft.NewTCPTransport(o.addr, nil, 3, 5*time.Second, os.Stderr)
-	if err != nil {
-		return nil, fmt.Errorf("transport: %w", err)
-	}
-	if err := bootstrap(o, store, snaps, trans); err != nil {
+// start starts Raft on what the data directory holds.
+func start(o options, d *disk) (*node, error) {
+	if err := d.bootstrap(o); err != nil {
 		return nil, fmt.Errorf("bootstrap: %w", err)
 	}
 	m := &machine{}
-	r, err := raft.NewRaft(o.conf, m, store, store, snaps, trans)
+	r, err := raft.NewRaft(o.conf, m, d.store, d.store, d.snaps, d.trans)
 	if err != nil {
 		return nil, fmt.Errorf("raft: %w", err)
 	}
-	return &node{id: o.conf.LocalID, raft: r, store: store, snaps: snaps, machine: m}, nil
-}
-
-// bootstrap writes the first configuration to an empty data directory. Every
-// first server writes the same one.
-func bootstrap(o options, store Store, snaps raft.SnapshotStore, trans raft.Transport) error {
-	if o.bootstrap == "" {
-		return nil
-	}
-	exists, err := raft.HasExistingState(store, store, snaps)
-	if err != nil || exists {
-		return err
-	}
-	var first raft.Configuration
-	for _, s := range strings.Split(o.bootstrap, ",") {
-		id, addr, ok := strings.Cut(s, "=")
-		if !ok {
-			return errors.New("not ID=ADDR: " + s)
-		}
-		first.Servers = append(first.Servers, raft.Server{ID: raft.ServerID(id), Address: raft.ServerAddress(addr)})
-	}
-	return raft.BootstrapCluster(o.conf, store, store, snaps, trans, first)
+	return &node{id: o.conf.LocalID, raft: r, store: d.store, machine: m}, nil
 }

@@ -12,6 +12,7 @@ const (
 	Member   = "/member"   // POST op, id, addr; Result
 	Transfer = "/transfer" // POST id, addr; Result
 	Snapshot = "/snapshot" // POST, Result
+	Restore  = "/restore"  // POST, Result; a new snapshot of the node's own, as a user's
 	GetState = "/status"   // GET, Status
 	GetLog   = "/log"      // GET, []Entry
 	Applied  = "/applied"  // GET, []Record

@@ -7,5 +7,7 @@ import (
 )
 
 func main() {
-	node.Main(func(path string) (node.Store, error) { return raftboltdb.NewBoltStore(path) })
+	node.Main(node.Library{
+		Open: func(path string) (node.Store, error) { return raftboltdb.NewBoltStore(path) },
+	})
 }

@@ -2,10 +2,14 @@
 package main
 
 import (
+	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"github.com/hashicorp/raft/testing/interop/node"
 )
 
 func main() {
-	node.Main(func(path string) (node.Store, error) { return raftboltdb.NewBoltStore(path) })
+	node.Main(node.Library{
+		Open:           func(path string) (node.Store, error) { return raftboltdb.NewBoltStore(path) },
+		DisablePreVote: func(c *raft.Config) { c.PreVoteDisabled = true },
+	})
 }
