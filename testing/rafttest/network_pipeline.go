@@ -9,7 +9,7 @@ import (
 )
 
 // pipelineWindow is how many requests of a pipeline are unanswered, or answered and
-// not looked at, before AppendEntries blocks.
+// not handed out, before AppendEntries blocks.
 const pipelineWindow = 128
 
 // pipeline is a connection for AppendEntries requests: they arrive, and their
@@ -21,7 +21,7 @@ type pipeline struct {
 
 	there, home *stream // guarded by the lock of the network
 
-	slots    chan struct{}    // has a token for each request that is not finished
+	slots    chan struct{}    // has a token for each request that is not handed out
 	sent     chan *pipeAppend // has room for all of them
 	finished chan raft.AppendFuture
 	broken   chan struct{} // closed when the pipeline is out of use
@@ -86,6 +86,9 @@ func (p *pipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.App
 	case <-p.broken:
 		return nil, p.failure()
 	}
+	if p.endpoint.isClosed() {
+		return nil, p.fail(raft.ErrTransportShutdown)
+	}
 	a.roundTrip = newRoundTrip(p.endpoint, p.to, args, p.there, p.home)
 	if err := p.endpoint.net.intercepted(a.link, a.request); err != nil {
 		return nil, p.fail(err)
@@ -135,18 +138,24 @@ func (p *pipeline) failure() error {
 	return p.err
 }
 
-// run takes each answer when it is given, lets it travel home, and finishes the
-// request when it has arrived; all in the order sent.
+// run takes each answer when it is given, lets it travel home, finishes the request
+// when it has arrived and hands it out; all in the order sent.
 func (p *pipeline) run() {
 	var queue []*pipeAppend // sent and not finished
 	answered := 0           // so many of them have an answer on its way home
+	var done []*pipeAppend  // finished and not handed out
 	for {
 		var answer, back chan raft.RPCResponse
+		if answered < len(queue) {
+			answer = queue[answered].answer
+		}
 		if len(queue) > 0 {
 			back = queue[0].back
 		}
-		if answered < len(queue) {
-			answer = queue[answered].answer
+		var out chan<- raft.AppendFuture
+		var first raft.AppendFuture
+		if len(done) > 0 {
+			out, first = p.finished, done[0]
 		}
 		select {
 		case a := <-p.sent:
@@ -155,41 +164,34 @@ func (p *pipeline) run() {
 			queue[answered].reply(r)
 			answered++
 		case r := <-back: // without an answer before it if the server is down
-			p.finish(queue[0], copyAnswer(r, queue[0].resp))
+			queue[0].finish(copyAnswer(r, queue[0].resp))
+			done = append(done, queue[0])
 			queue, answered = queue[1:], max(answered-1, 0)
+		case out <- first:
+			done = done[1:]
+			<-p.slots
 		case <-p.endpoint.closed:
-			p.abort(queue, raft.ErrTransportShutdown)
-			return
+			p.fail(raft.ErrTransportShutdown)
 		case <-p.broken:
-			p.abort(queue, nil)
+			p.abort(done, queue)
 			return
 		}
 	}
 }
 
-// finish completes a request and hands it out.
-func (p *pipeline) finish(a *pipeAppend, err error) {
-	a.finish(err)
-	select {
-	case p.finished <- a:
-	case <-p.closed:
-	case <-p.endpoint.closed:
+// abort fails all that is not finished, and hands everything out.
+func (p *pipeline) abort(done, queue []*pipeAppend) {
+	for len(p.sent) > 0 { // none can follow
+		queue = append(queue, <-p.sent)
 	}
-	<-p.slots
-}
-
-// abort fails all that is not finished. The reason is err if there is none yet.
-func (p *pipeline) abort(queue []*pipeAppend, err error) {
-	err = p.fail(err)
 	for _, a := range queue {
-		p.finish(a, err)
+		a.finish(p.failure())
 	}
-	for {
+	for _, a := range append(done, queue...) {
 		select {
-		case a := <-p.sent:
-			p.finish(a, err)
-		default:
-			return // none can follow
+		case p.finished <- a:
+		case <-p.closed:
+		case <-p.endpoint.closed:
 		}
 	}
 }

@@ -16,11 +16,15 @@ type snapshotStream struct {
 	data io.Reader
 
 	reading chan struct{} // has a token in it while the sender's reader is in use
+	failed  chan error    // has room for the one error of the sender's reader
 	ended   chan struct{} // closed when the call returns
 }
 
 func newSnapshotStream(n *Network, l link, data io.Reader) *snapshotStream {
-	return &snapshotStream{net: n, link: l, data: data, reading: make(chan struct{}, 1), ended: make(chan struct{})}
+	return &snapshotStream{
+		net: n, link: l, data: data,
+		reading: make(chan struct{}, 1), failed: make(chan error, 1), ended: make(chan struct{}),
+	}
 }
 
 func (s *snapshotStream) Read(p []byte) (int, error) {
@@ -37,8 +41,20 @@ func (s *snapshotStream) Read(p []byte) (int, error) {
 	case <-s.ended:
 		return 0, errSenderGone
 	default:
-		return s.data.Read(p)
+		return s.read(p)
 	}
+}
+
+// read tells the sender of an error, so that it gives up.
+func (s *snapshotStream) read(p []byte) (int, error) {
+	n, err := s.data.Read(p)
+	if err != nil && err != io.EOF {
+		select {
+		case s.failed <- err:
+		default:
+		}
+	}
+	return n, err
 }
 
 // await waits until something can pass, and reports false if the call returns
@@ -69,6 +85,14 @@ func (s *snapshotStream) obstacle() <-chan struct{} {
 		return st.resumed
 	}
 	return nil
+}
+
+// failures returns where an error of the sender's reader will be, if there is one.
+func (s *snapshotStream) failures() <-chan error {
+	if s == nil {
+		return nil
+	}
+	return s.failed
 }
 
 // end makes Read return, now and ever after, and waits for one that is under way.

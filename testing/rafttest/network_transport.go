@@ -141,7 +141,7 @@ func (e *endpoint) InstallSnapshot(_ raft.ServerID, to raft.ServerAddress, args 
 }
 
 // call does one round trip: resp becomes a copy of what the request is answered with.
-func call[R any](e *endpoint, to raft.ServerAddress, limit time.Duration, args any, data io.Reader, resp *R) error {
+func call[R any](e *endpoint, to raft.ServerAddress, limit time.Duration, args any, data *snapshotStream, resp *R) error {
 	x := newRoundTrip(e, to, args, &stream{net: e.net}, &stream{net: e.net})
 	x.data = data
 	expired := make(chan struct{})
@@ -149,7 +149,7 @@ func call[R any](e *endpoint, to raft.ServerAddress, limit time.Duration, args a
 	if err := x.begin(); err != nil {
 		return err
 	}
-	answer := x.answer
+	answer, failed := x.answer, data.failures()
 	for {
 		select {
 		case a := <-answer:
@@ -157,6 +157,8 @@ func call[R any](e *endpoint, to raft.ServerAddress, limit time.Duration, args a
 			answer = nil
 		case a := <-x.back:
 			return copyAnswer(a, resp)
+		case err := <-failed:
+			return err
 		case <-e.closed:
 			return raft.ErrTransportShutdown
 		case <-expired:
@@ -184,7 +186,7 @@ type roundTrip struct {
 	link
 	endpoint *endpoint // of the sender
 	request  any
-	data     io.Reader // the snapshot that follows, or nil
+	data     *snapshotStream // nil unless the request is followed by a snapshot
 
 	there, home *stream
 	answer      chan raft.RPCResponse // has room for the answer, there
@@ -228,7 +230,11 @@ func (x *roundTrip) deliver(f *fabric) {
 		x.sendHome(f, raft.RPCResponse{Error: fmt.Errorf("no connection to %v", x.to)})
 		return
 	}
-	peer.put(raft.RPC{Command: x.request, Reader: x.data, RespChan: x.answer})
+	rpc := raft.RPC{Command: x.request, RespChan: x.answer}
+	if x.data != nil {
+		rpc.Reader = x.data
+	}
+	peer.put(rpc)
 }
 
 // reply lets the answer travel.

@@ -147,7 +147,7 @@ func (n *Node) Crash() {
 // Wipe gives the server, which must be down, a new, empty disk.
 func (n *Node) Wipe() {
 	n.cluster.t.Helper()
-	if n.Raft() != nil {
+	if n.Up() {
 		n.cluster.FailNowf("server %s is up and can't be wiped", n.id)
 	}
 	disk, err := n.cluster.newDisk(n.id)
@@ -170,7 +170,7 @@ func (n *Node) Pause() {
 	}
 	n.setPaused(true)
 	n.cluster.network.Stall(n.addr)
-	n.disk.Hang()
+	n.Disk().Hang()
 	r.hold.hold()
 	r.endpoint.consumer.hold()
 }
