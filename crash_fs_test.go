@@ -72,6 +72,11 @@ func keepSome(seed uint64) chooser { return crashtest.Some(seed, seed) }
 func (c *crashFS) crash(choose chooser) *crashFS {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.crashLocked(choose)
+}
+
+// crashLocked is crash with the lock held, as it is in before.
+func (c *crashFS) crashLocked(choose chooser) *crashFS {
 	after := newCrashFS()
 	after.root = c.root.crash(choose)
 	return after

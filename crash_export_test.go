@@ -1,0 +1,57 @@
+package raft
+
+import (
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/hashicorp/raft/internal/crashtest"
+)
+
+// This file is what tests outside the package need of it to let nodes crash.
+
+// CrashFS is a file system for a FileSnapshotStore.
+type CrashFS = crashFS
+
+// NewCrashFS returns an empty file system. It calls before each operation, unless it is
+// nil, with a function that returns what a crash at this moment may leave.
+func NewCrashFS(before func(crashes func(limit int, seed uint64) []*CrashFS)) *CrashFS {
+	c := newCrashFS()
+	if before != nil {
+		c.before = func(string, string) error {
+			before(c.crashes)
+			return nil
+		}
+	}
+	return c
+}
+
+// Crashes returns what a crash may leave.
+func (c *crashFS) Crashes(limit int, seed uint64) []*CrashFS {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.crashes(limit, seed)
+}
+
+func (c *crashFS) crashes(limit int, seed uint64) []*CrashFS {
+	states, _ := crashtest.States(limit, seed, c.crashLocked)
+	return states
+}
+
+// OpenSnapshots opens the snapshots in a file system.
+func (c *crashFS) OpenSnapshots() (*FileSnapshotStore, error) {
+	return openFileSnapshotStore(c, "/data/node", 2, hclog.NewNullLogger())
+}
+
+// SaveHardState is what a node does when its term or vote changes.
+func SaveHardState(s StableStore, term uint64, vote ServerID) error {
+	h := hardState{term: term}
+	if vote != "" {
+		h.vote = candidate{vote, "addr-" + ServerAddress(vote)}
+	}
+	return saveHardState(s, h)
+}
+
+// LoadHardState is what a node knows of its term and vote when it starts.
+func LoadHardState(s StableStore) (string, error) {
+	h, err := loadHardState(s)
+	return stateText(h), err
+}
