@@ -50,6 +50,30 @@ func TestLeaseLooksTwice(t *testing.T) {
 	}
 }
 
+// A heartbeat that is refused, or answered for another term, is no contact (R6, S12): it
+// neither keeps a leader in office nor confirms its reads.
+func TestRefusedBeatIsNoContact(t *testing.T) {
+	s := newStage(t)
+	s.do([]string{"cluster", "3"})
+	s.do([]string{"lead", "n1"})
+	n1 := s.node("n1")
+	lead := n1.raft.lead
+	for _, resp := range []*AppendEntriesResponse{
+		{Term: lead.term, Success: false},
+		{Term: lead.term - 1, Success: true},
+	} {
+		s.now = s.now.Add(10 * time.Millisecond)
+		for _, p := range lead.peers {
+			before := *p
+			n1.step(beatResult{p.beats, &beat{to: p.server, round: lead.reads.round + 1, sent: s.now}, resp, nil})
+			if p.contact != before.contact || p.confirmed != before.confirmed {
+				t.Errorf("the answer %+v counts: contact moved by %v, round from %d to %d",
+					*resp, p.contact.Sub(before.contact), before.confirmed, p.confirmed)
+			}
+		}
+	}
+}
+
 // A snapshot of our own that a received one has overtaken is given up: the configurations
 // below are gone.
 func TestSnapshotOvertakenByInstall(t *testing.T) {
