@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"runtime"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -123,27 +121,6 @@ func eventually(t testing.TB, what string, cond func() bool) {
 			t.Fatalf("%s: not within 10s", what)
 		}
 	}
-}
-
-// checkGoroutines fails the test if goroutines of a transport are left at its
-// end. Call it before anything is started.
-func checkGoroutines(t testing.TB) {
-	t.Helper()
-	t.Cleanup(func() {
-		eventually(t, "the transport's goroutines end", func() bool { return transportGoroutines() == "" })
-	})
-}
-
-func transportGoroutines() string {
-	buf := make([]byte, 1<<20)
-	for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-		for _, of := range []string{"NetworkTransport)", "serverConn)", "netPipeline)", "inmemPipeline)"} {
-			if strings.Contains(g, of) && !strings.Contains(g, "testing.tRunner") {
-				return g
-			}
-		}
-	}
-	return ""
 }
 
 // syncBuffer collects a log.

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/hashicorp/raft/internal/leaks"
 )
 
 // frame is a request as it goes over the wire, type byte included.
@@ -51,7 +53,7 @@ func expectEOF(t testing.TB, conn net.Conn) {
 // The second request arrives before the first is answered; answers keep the
 // requests' order whatever the order in which they are given.
 func TestServerReadsAhead(t *testing.T) {
-	checkGoroutines(t)
+	leaks.Check(t)
 	n := newTestTransport(t, nil)
 	conn := dialTest(t, n)
 	writeTo(t, conn, frame(rpcAppendEntries, realAppend(1)), frame(rpcAppendEntries, realAppend(2)))
@@ -64,7 +66,7 @@ func TestServerReadsAhead(t *testing.T) {
 
 // An answer does not wait for the next one.
 func TestServerAnswersAtOnce(t *testing.T) {
-	checkGoroutines(t)
+	leaks.Check(t)
 	n := newTestTransport(t, nil)
 	conn := dialTest(t, n)
 	writeTo(t, conn, frame(rpcAppendEntries, realAppend(1)), frame(rpcAppendEntries, realAppend(2)))
@@ -83,7 +85,7 @@ func TestServerReadAheadIsBounded(t *testing.T) {
 		{"large requests", 4 << 20, 4},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			checkGoroutines(t)
+			leaks.Check(t)
 			n := newTestTransport(t, nil)
 			conn := dialTest(t, n)
 			req := realAppend(1)
@@ -117,7 +119,7 @@ func TestServerWaitsForSnapshot(t *testing.T) {
 		read int64
 	}{{"all read", 100_000}, {"half read", 50_000}, {"refused unread", 0}} {
 		t.Run(tt.name, func(t *testing.T) {
-			checkGoroutines(t)
+			leaks.Check(t)
 			n := newTestTransport(t, nil)
 			conn := dialTest(t, n)
 			go conn.Write(bytes.Join([][]byte{
@@ -156,7 +158,7 @@ func TestServerClosesOnNonsense(t *testing.T) {
 		"lots of fields": append([]byte{3}, unhex(t, "dfffffffffc1")...),
 	} {
 		t.Run(name, func(t *testing.T) {
-			checkGoroutines(t)
+			leaks.Check(t)
 			var log syncBuffer
 			n := newTestTransport(t, &NetworkTransportConfig{Logger: newNetLogger(&log)})
 			consume(t, n, func(rpc RPC) { rpc.Respond(&AppendEntriesResponse{Term: 1}, nil) })
@@ -185,7 +187,7 @@ func TestClientDistrustsAnswers(t *testing.T) {
 		{"with something behind it", append(bytes.Clone(good), good...), true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			checkGoroutines(t)
+			leaks.Check(t)
 			var conns atomic.Int32
 			addr := fakePeer(t, func(conn net.Conn) {
 				conns.Add(1)
@@ -220,7 +222,7 @@ func echo(t *testing.T, conn net.Conn, count int) {
 // A pooled connection whose peer has gone is replaced, once and unnoticed; the
 // other idle ones to it go too.
 func TestClientRetriesDeadPooledConnection(t *testing.T) {
-	checkGoroutines(t)
+	leaks.Check(t)
 	var conns atomic.Int32
 	release := make(chan struct{})
 	addr := fakePeer(t, func(conn net.Conn) {
@@ -321,7 +323,7 @@ func waitClosed(t *testing.T, n *NetworkTransport, addr ServerAddress) {
 // A new connection is not tried twice: what it says holds. A server that does not
 // know pre-votes closes the connection, and the caller sees that.
 func TestClientReportsClosedConnection(t *testing.T) {
-	checkGoroutines(t)
+	leaks.Check(t)
 	var conns atomic.Int32
 	addr := fakePeer(t, func(conn net.Conn) {
 		conns.Add(1)
@@ -337,7 +339,7 @@ func TestClientReportsClosedConnection(t *testing.T) {
 }
 
 func TestPoolSize(t *testing.T) {
-	checkGoroutines(t)
+	leaks.Check(t)
 	for _, tt := range []struct{ maxPool, conns int }{{0, 3}, {1, 1}} {
 		var conns atomic.Int32
 		addr := fakePeer(t, func(conn net.Conn) { conns.Add(1); echo(t, conn, 100) })
@@ -356,7 +358,7 @@ func TestPoolSize(t *testing.T) {
 // CloseStreams ends idle connections in both directions, after what was read is
 // answered, and the transport goes on.
 func TestCloseStreams(t *testing.T) {
-	checkGoroutines(t)
+	leaks.Check(t)
 	a, b := newTestTransport(t, nil), newTestTransport(t, nil)
 	call := func() error { return a.AppendEntries("b", b.LocalAddr(), realAppend(1), new(AppendEntriesResponse)) }
 	rpcs := make(chan RPC)
@@ -439,7 +441,7 @@ func TestCloseStreamsDuringSnapshot(t *testing.T) {
 // Close ends everything: requests nobody takes, idle connections of both sides,
 // calls under way, and a dial that hangs (H25).
 func TestCloseEndsEverything(t *testing.T) {
-	checkGoroutines(t)
+	leaks.Check(t)
 	n := newTestTransport(t, nil)
 	waiting := dialTest(t, n)
 	writeTo(t, waiting, frame(rpcRequestVote, &RequestVoteRequest{}))
@@ -570,7 +572,7 @@ func TestPipeliningCanBeTurnedOff(t *testing.T) {
 // When a pipeline's connection breaks, every request under way fails with a zero
 // response, in order, and the next call says why.
 func TestPipelineBreaks(t *testing.T) {
-	checkGoroutines(t)
+	leaks.Check(t)
 	addr := fakePeer(t, func(conn net.Conn) {
 		echo(t, conn, 1)
 		conn.Read(make([]byte, 1))

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/hashicorp/raft/internal/leaks"
 )
 
 // What Transport promises, held against both implementations.
@@ -52,7 +54,7 @@ func TestTransports(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			for name, check := range transportChecks {
 				t.Run(name, func(t *testing.T) {
-					checkGoroutines(t)
+					leaks.Check(t)
 					check(t, newPair(t))
 				})
 			}
