@@ -1,15 +1,12 @@
-// Package rafttest helps to test services that are built on raft: clusters in
-// one process, and an FSM and a log store to put into them.
+// Package rafttest helps to test what is built on raft: services, FSMs, stores and
+// transports.
 //
-// The names and signatures are those of the helpers that hashicorp/raft has in
-// its main package, so a test moves by a change of its import. What they return
-// is an exported type here, [Cluster], with the methods of the type that is
-// hidden there.
+// # Clusters
 //
-// A cluster runs on in-memory transports and stores, snapshots lie in the test's
-// temporary directory, and the nodes log to the test. Helpers that wait do so
-// for a condition: they return as soon as it holds, and fail the test if it does
-// not hold within [MakeClusterOpts].LongstopTimeout.
+// [MakeCluster] starts servers in one process. The names and signatures of
+// MakeCluster and its kin are those of the helpers that hashicorp/raft has in its
+// main package, so a test moves by a change of its import; what they return is an
+// exported type here, [Cluster].
 //
 //	func TestService(t *testing.T) {
 //		c := rafttest.MakeCluster(3, t, nil)
@@ -21,4 +18,66 @@
 //		c.WaitForReplication(1)
 //		c.EnsureSame(t)
 //	}
+//
+// [MakeClusterCustom] takes your FSM, stores and configuration. The servers log to
+// the test. Helpers that wait do so for a condition: they return as soon as it
+// holds, and fail the test if it does not within [MakeClusterOpts].LongstopTimeout;
+// [Cluster.WaitFor] does the same for a condition of yours.
+//
+// A [Node] is one of the servers. It can be stopped, crashed, started again on what
+// its disk then holds, paused like a process by SIGSTOP, and wiped:
+//
+//	leader := c.LeaderNode()
+//	leader.Crash()
+//	index := put(c, "k", "v") // on whoever leads then
+//	if err := leader.Start(); err != nil {
+//		t.Fatal(err)
+//	}
+//	c.WaitForApplied(index)
+//
+// # Virtual time
+//
+// All of it works inside a bubble of [testing/synctest]: there a test that lets a
+// cluster suffer for ten minutes takes a few seconds, and may assert on times. Make
+// the cluster inside the bubble, with disks in memory, and close it before the
+// bubble ends; the test's cleanup does.
+//
+//	synctest.Test(t, func(t *testing.T) {
+//		c := rafttest.MakeClusterCustom(t, &rafttest.MakeClusterOpts{
+//			Peers: 5, Bootstrap: true, Seed: 1,
+//			MakeDisk: func(raft.ServerID) (*rafttest.Disk, error) { return rafttest.NewMemDisk(1), nil },
+//		})
+//		…
+//	})
+//
+// # Faults
+//
+// The servers of a cluster are connected by a [Network], which loses, repeats,
+// delays and holds up what they send; the stores of each are on a [Disk], which
+// takes its time, hangs, fills up, and loses power in the middle of a write. Both
+// work without a Cluster too: [Network.Join] returns a transport, and a Disk wraps
+// any stores.
+//
+//	c.Network().SetLatency(time.Millisecond, 20*time.Millisecond)
+//	c.Network().SetLoss(0.01)
+//	c.Network().SetDuplication(0.01)
+//	c.Network().Cut(a.Address(), b.Address()) // one way
+//	a.Disk().SetLatency(0, 10*time.Millisecond)
+//	a.Disk().Fail(errors.New("no space left on device"))
+//
+// What a fault may do is what its real counterpart may: an acknowledged write
+// survives a crash, and the messages of a pipeline keep their order. A cluster must
+// therefore stand all of them, in any combination, and so must a service.
+//
+// # Conformance suites
+//
+// CheckLogStore, CheckStableStore, CheckSnapshotStore, CheckTransport and CheckFSM
+// say whether an implementation keeps the contract that raft relies on. Call them in
+// a test of the implementation.
+//
+// # Simulate
+//
+// Simulate puts all of this into one call: it runs a service's FSM on a cluster in a
+// bubble, under a workload and faults drawn from a seed, and checks that what
+// clients were told is what happened.
 package rafttest

@@ -3,6 +3,7 @@ package rafttest
 import (
 	"errors"
 	"fmt"
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -122,3 +123,170 @@ func TestNodePause(t *testing.T) {
 		c.EnsureSame(t)
 	})
 }
+
+// A new server joins, is found by its ID, and every wait sees what it waits for.
+func TestWaits(t *testing.T) {
+	inBubble(t, MakeClusterOpts{Peers: 3}, func(t *testing.T, c *Cluster) {
+		index := acknowledge(c, "a", "b")
+		leader := c.LeaderNode()
+		if c.nodeOf(leader.Raft()) != leader || leader.Raft().State() != raft.Leader {
+			t.Errorf("leader %v", leader.Raft())
+		}
+		n := c.AddNode()
+		if n.ID() != "server-4" || n.Address() != "addr-4" || c.Node("server-4") != n || c.Node("server-5") != nil {
+			t.Errorf("the fourth server is %s at %s", n.ID(), n.Address())
+		}
+		must(t, leader.Raft().AddVoter(n.ID(), n.Address(), 0, 0).Error())
+		var want raft.Configuration
+		for _, n := range c.Nodes() { // in another order
+			want.Servers = append([]raft.Server{{ID: n.ID(), Address: n.Address()}}, want.Servers...)
+		}
+		c.WaitForConfiguration(want)
+		c.WaitForApplied(index)
+		if applied := n.Raft().AppliedIndex(); applied < index {
+			t.Errorf("a server has applied %d, want %d", applied, index)
+		}
+		must(t, n.Raft().Snapshot().Error())
+		c.WaitForSnapshot(index, n)
+
+		n.Crash()
+		c.WaitForApplied(acknowledge(c, "c")) // of those that are up
+		must(t, n.Start())
+		c.WaitForReplication(3)
+	})
+}
+
+// Options reach the servers: network, disks and configuration.
+func TestOptions(t *testing.T) {
+	network := NewNetwork(1)
+	disks := map[raft.ServerID]*Disk{}
+	inBubble(t, MakeClusterOpts{
+		Peers:   3,
+		Network: network,
+		MakeDisk: func(id raft.ServerID) (*Disk, error) {
+			disks[id] = NewMemDisk(1)
+			return disks[id], nil
+		},
+		Configure: func(conf *raft.Config) { conf.PreVoteDisabled = conf.LocalID == "server-2" },
+	}, func(t *testing.T, c *Cluster) {
+		acknowledge(c, "a")
+		if c.Network() != network || network.Counts().Sent == 0 {
+			t.Errorf("the network was not used: %+v", network.Counts())
+		}
+		for _, n := range c.Nodes() {
+			if n.Disk() != disks[n.ID()] || n.Disk().Counts().LogWrites == 0 {
+				t.Errorf("%s does not use its disk: %+v", n.ID(), n.Disk().Counts())
+			}
+			if n.conf.PreVoteDisabled != (n.ID() == "server-2") {
+				t.Errorf("%s was not configured", n.ID())
+			}
+		}
+	})
+}
+
+func TestMakeDiskFails(t *testing.T) {
+	opts := &MakeClusterOpts{
+		Peers: 2, Bootstrap: true, PropagateError: true,
+		MakeDisk: func(raft.ServerID) (*Disk, error) { return nil, errFull },
+	}
+	if _, err := MakeClusterCustomWithErr(t, opts); !errors.Is(err, errFull) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// Clusters that were merged share one network: faults set by either handle reach all
+// servers, and the servers of the two are apart until they are connected.
+func TestMergeNetworks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := NewNetwork(1), NewNetwork(2)
+		x, y := join(t, a, "x"), join(t, b, "y")
+		b.SetLatency(time.Millisecond, time.Millisecond)
+		b.Stall("y")
+		go x.ask(y, 1) // unknown there, refused
+		must(t, a.merge(b))
+		must(t, a.merge(b)) // nothing is left to do
+		expectOutcome(t, x, y, 2, errTimeout, requestTimeout)
+		a.Heal()
+		time.AfterFunc(10*time.Millisecond, func() { b.Resume("y") })
+		expectOutcome(t, x, y, 3, nil, 10*time.Millisecond)
+		b.SetLatency(time.Second/10, time.Second/10)
+		expectOutcome(t, x, y, 4, nil, time.Second/5)
+		expectOutcome(t, y, x, 5, nil, time.Second/5)
+		if a.Counts() != b.Counts() {
+			t.Errorf("counts %+v and %+v", a.Counts(), b.Counts())
+		}
+
+		other := NewNetwork(3)
+		join(t, other, "x")
+		if err := a.merge(other); err == nil {
+			t.Error("two servers of one address were merged")
+		}
+	})
+}
+
+// The FSM that a node gets has the optional methods of the user's, and all wait while
+// it is held.
+func TestHeldFSM(t *testing.T) {
+	for _, tt := range []struct {
+		fsm             raft.FSM
+		batching, store bool
+	}{
+		{&plainFSM{}, false, false},
+		{batchingFSM{}, true, false},
+		{storingFSM{}, false, true},
+		{bothFSM{}, true, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var g gate
+			g.hold()
+			held := heldBy(tt.fsm, &g)
+			b, batching := held.(raft.BatchingFSM)
+			s, store := held.(raft.ConfigurationStore)
+			if batching != tt.batching || store != tt.store {
+				t.Errorf("over a %T: batching %v, store %v", tt.fsm, batching, store)
+			}
+			calls := []func(){
+				func() { held.Apply(&raft.Log{}) },
+				func() { held.Snapshot() },
+				func() { held.Restore(nil) },
+			}
+			if batching {
+				calls = append(calls, func() { b.ApplyBatch(nil) })
+			}
+			if store {
+				calls = append(calls, func() { s.StoreConfiguration(1, raft.Configuration{}) })
+			}
+			done := make(chan struct{}, len(calls))
+			for _, call := range calls {
+				go func() { call(); done <- struct{}{} }()
+			}
+			synctest.Wait()
+			if len(done) > 0 {
+				t.Errorf("over a %T: %d calls did not wait", tt.fsm, len(done))
+			}
+			g.release()
+			synctest.Wait()
+			if len(done) != len(calls) {
+				t.Errorf("over a %T: %d of %d calls were made", tt.fsm, len(done), len(calls))
+			}
+		})
+	}
+}
+
+type plainFSM struct{}
+
+func (plainFSM) Apply(*raft.Log) any                 { return nil }
+func (plainFSM) Snapshot() (raft.FSMSnapshot, error) { return nil, nil }
+func (plainFSM) Restore(io.ReadCloser) error         { return nil }
+
+type batchingFSM struct{ plainFSM }
+
+func (batchingFSM) ApplyBatch([]*raft.Log) []any { return nil }
+
+type storingFSM struct{ plainFSM }
+
+func (storingFSM) StoreConfiguration(uint64, raft.Configuration) {}
+
+type bothFSM struct{ batchingFSM }
+
+func (bothFSM) StoreConfiguration(uint64, raft.Configuration) {}

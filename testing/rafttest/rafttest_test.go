@@ -228,8 +228,16 @@ func TestWaitsFail(t *testing.T) {
 			}
 			c.EnsureSamePeers(t)
 		}},
-		"FailNowf": {"because", func(_ *testing.T, c *Cluster) { c.FailNowf("be%s", "cause") }},
-		"Failf":    {"because", func(_ *testing.T, c *Cluster) { c.Failf("be%s", "cause") }},
+		"WaitFor":        {"no miracle within", func(_ *testing.T, c *Cluster) { c.WaitFor("miracle", func() error { return errors.New("none") }) }},
+		"LeaderNode":     {"no one leader within", func(_ *testing.T, c *Cluster) { c.LeaderNode() }},
+		"WaitForApplied": {"no application of entry 9 within", func(_ *testing.T, c *Cluster) { c.WaitForApplied(9, c.nodes[0]) }},
+		"WaitForConfiguration": {"no configuration", func(_ *testing.T, c *Cluster) {
+			c.WaitForConfiguration(raft.Configuration{Servers: []raft.Server{{ID: "x", Address: "y"}}})
+		}},
+		"WaitForSnapshot": {"no snapshots at 9 within", func(_ *testing.T, c *Cluster) { c.WaitForSnapshot(9) }},
+		"Wipe":            {"is up and can't be wiped", func(_ *testing.T, c *Cluster) { c.nodes[0].Wipe() }},
+		"FailNowf":        {"because", func(_ *testing.T, c *Cluster) { c.FailNowf("be%s", "cause") }},
+		"Failf":           {"because", func(_ *testing.T, c *Cluster) { c.Failf("be%s", "cause") }},
 	}
 	if name := os.Getenv(key); name != "" {
 		c := MakeClusterCustom(t, &MakeClusterOpts{Peers: 2, LongstopTimeout: 700 * time.Millisecond})

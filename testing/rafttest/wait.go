@@ -2,7 +2,6 @@ package rafttest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -67,19 +66,18 @@ func (c *Cluster) GetInState(s raft.RaftState) []*raft.Raft {
 	// A follower may take three heartbeat timeouts to notice that its leader is
 	// gone, a candidate two election timeouts to try again.
 	settled := 3 * max(c.conf.HeartbeatTimeout, c.conf.ElectionTimeout)
-	quiet := time.NewTimer(settled)
-	defer quiet.Stop()
-	deadline := time.After(c.longstop)
-	for {
+	deadline := time.Now().Add(c.longstop)
+	for quiet := time.Now(); time.Since(quiet) < settled; time.Sleep(pollInterval) {
 		select {
-		case <-quiet.C:
-			return c.inState(s)
 		case <-changed:
-			quiet.Reset(settled)
-		case <-deadline:
+			quiet = time.Now()
+		default:
+		}
+		if time.Now().After(deadline) {
 			c.FailNowf("the servers still change their states after %v: %s", c.longstop, c.states())
 		}
 	}
+	return c.inState(s)
 }
 
 // rafts returns the servers that were started and neither stopped nor crashed.
@@ -265,12 +263,8 @@ func (c *Cluster) waitFor(t *testing.T, what string, condition func() error) {
 
 // await waits for a future no longer than the longstop.
 func (c *Cluster) await(f raft.Future) error {
-	done := make(chan error, 1)
+	done := make(chan error, 2)
 	go func() { done <- f.Error() }()
-	select {
-	case err := <-done:
-		return err
-	case <-time.After(c.longstop):
-		return errors.New("no answer")
-	}
+	defer time.AfterFunc(c.longstop, func() { done <- fmt.Errorf("no answer within %v", c.longstop) }).Stop()
+	return <-done
 }
