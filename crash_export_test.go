@@ -11,15 +11,16 @@ import (
 // CrashFS is a file system for a FileSnapshotStore.
 type CrashFS = crashFS
 
-// NewCrashFS returns an empty file system. It calls before each operation, unless it is
-// nil, with a function that returns what a crash at this moment may leave.
-func NewCrashFS(before func(crashes func(limit int, seed uint64) []*CrashFS)) *CrashFS {
+// NewCrashFS returns an empty file system. It calls before each operation, with a
+// function that returns what a crash at this moment may leave. An operation for which
+// before returns false is left out, and reports success: a fault.
+func NewCrashFS(before func(op, path string, crashes func(limit int, seed uint64) []*CrashFS) bool) *CrashFS {
 	c := newCrashFS()
-	if before != nil {
-		c.before = func(string, string) error {
-			before(c.crashes)
-			return nil
+	c.before = func(op, path string) error {
+		if !before(op, path, c.crashes) {
+			return errPretend
 		}
+		return nil
 	}
 	return c
 }
