@@ -1,0 +1,3 @@
+module github.com/hashicorp/raft/testing/internal/child
+
+go 1.25.0

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestLeaders(t *testing.T) {
+	type in struct {
+		id    string
+		run   int
+		state string
+		term  uint64
+	}
+	for _, tt := range []struct {
+		name string
+		seen []in
+		want string
+	}{
+		{"a term each", []in{{"a", 1, "Leader", 1}, {"b", 2, "Leader", 2}, {"b", 2, "Leader", 2}}, ""},
+		{"two of one term", []in{{"a", 1, "Leader", 2}, {"b", 2, "Leader", 2}}, "two leaders of term 2"},
+		{"followers don't count", []in{{"a", 1, "Leader", 2}, {"b", 2, "Follower", 2}}, ""},
+		{"a term falls", []in{{"a", 1, "Follower", 2}, {"a", 1, "Follower", 1}}, "went back"},
+		{"a term that was only heard of is forgotten", []in{{"a", 1, "Follower", 2}, {"a", 2, "Follower", 1}}, ""},
+		{"a term that was led is forgotten", []in{{"a", 1, "Leader", 2}, {"a", 2, "Follower", 1}}, "went back"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var l leaders
+			var err error
+			for _, s := range tt.seen {
+				if e := l.see(status{ID: s.id, State: s.state, Term: s.term}, s.run); e != nil {
+					err = e
+				}
+			}
+			wantError(t, "leaders", err, tt.want)
+		})
+	}
+}
+
+// TestSameHash holds that equal indexes mean equal states, and different ones nothing.
+func TestSameHash(t *testing.T) {
+	c := &cluster{nodes: []*node{{id: "a"}, {id: "b"}}, view: map[*node]seen{}}
+	show := func(i int, index uint64, hash string) {
+		c.view[c.nodes[i]] = seen{status: status{ID: c.nodes[i].id, HashIndex: index, Hash: hash}}
+	}
+	show(0, 5, "x")
+	show(1, 5, "x")
+	wantError(t, "equal", c.sameHash(), "")
+	show(1, 6, "y")
+	wantError(t, "at different indexes", c.sameHash(), "")
+	show(1, 5, "y")
+	wantError(t, "different", c.sameHash(), "differ at index 5")
+}
+
+func TestCheckLog(t *testing.T) {
+	for line, want := range map[string]string{
+		"[ERROR] raft: failed to contact quorum":   "",
+		"panic: runtime error: index out of range": "log:2: panic",
+		"WARNING: DATA RACE":                       "log:2",
+		"fatal error: all goroutines are asleep":   "log:2",
+		"[DEBUG] n1: http: panic serving 1.2.3.4":  "log:2",
+		"panic: without an end of line":            "log:2",
+	} {
+		log := "=== run 1 of n1\n" + line + "\nmore\n"
+		if strings.HasSuffix(line, "line") {
+			log = strings.TrimSuffix(log, "\nmore\n")
+		}
+		wantError(t, line, checkLog("log", strings.NewReader(log)), want)
+	}
+}
