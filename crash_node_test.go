@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/hashicorp/raft/internal/crashtest"
 	"github.com/hashicorp/raft/raftboltdb"
+	"github.com/hashicorp/raft/testing/rafttest"
 )
 
 // This file tests crashes of the machine that a node runs on, whose log is in a bolt file
@@ -28,7 +29,7 @@ import (
 type watched struct {
 	*raft.Raft
 	t    *testing.T
-	net  *network
+	net  *rafttest.Network
 	conf *raft.Config
 	path string
 	bolt *raftboltdb.BoltStore
@@ -60,7 +61,7 @@ type nodeCrash struct {
 	snaps *raft.CrashFS
 }
 
-func newWatched(t *testing.T, net *network, id raft.ServerID, left func(op, path string) bool) *watched {
+func newWatched(t *testing.T, net *rafttest.Network, id raft.ServerID, left func(op, path string) bool) *watched {
 	w := &watched{t: t, net: net, conf: crashConfig(id), path: filepath.Join(t.TempDir(), "raft.db"), left: left,
 		rng: rand.New(rand.NewPCG(1, 1)), tally: crashtest.Tally{}}
 	w.acked = [][]string{nil}
@@ -154,7 +155,7 @@ func (w *watched) start(config raft.Configuration) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	trans, log := w.net.join("addr-"+raft.ServerAddress(w.conf.LocalID)), watchedLog{w.bolt, w}
+	trans, log := w.net.Join("addr-"+raft.ServerAddress(w.conf.LocalID)), watchedLog{w.bolt, w}
 	if err := raft.BootstrapCluster(w.conf, log, log, snaps, trans, config); err != nil && err != raft.ErrCantBootstrap {
 		w.t.Fatal(err)
 	}
@@ -235,7 +236,7 @@ func (w *watched) reopen(c nodeCrash, config raft.Configuration) error {
 	if err != nil {
 		return err
 	}
-	trans := newNetwork(0).join("addr-" + raft.ServerAddress(w.conf.LocalID))
+	trans := rafttest.NewNetwork(1).Join("addr-" + raft.ServerAddress(w.conf.LocalID))
 	if !c.configured {
 		if err := raft.BootstrapCluster(w.conf, bolt, bolt, snaps, trans, config); err != nil && err != raft.ErrCantBootstrap {
 			return err
@@ -295,7 +296,7 @@ func (o owed) check(r *raft.Raft, commands func() ([]string, error)) error {
 // thing that a crash does wrong.
 func crashAlone(t *testing.T, left func(op, path string) bool) (err error) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWatched(t, newNetwork(0), "x", left)
+		w := newWatched(t, rafttest.NewNetwork(1), "x", left)
 		config := raft.Configuration{Servers: []raft.Server{{ID: "x", Address: "addr-x"}}}
 		w.during("bootstrap")
 		w.start(config)
@@ -356,7 +357,8 @@ func TestNodeCrashFindsEarlyCompaction(t *testing.T) {
 // begins its log anew.
 func TestNodeCrashInInstall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		net := newNetwork(time.Millisecond)
+		net := rafttest.NewNetwork(1)
+		net.SetLatency(time.Millisecond, time.Millisecond)
 		var config raft.Configuration
 		for _, id := range []raft.ServerID{"x", "p", "q"} {
 			config.Servers = append(config.Servers, raft.Server{ID: id, Address: "addr-" + raft.ServerAddress(id)})
@@ -389,10 +391,10 @@ func TestNodeCrashInInstall(t *testing.T) {
 		w.applied(w.Raft)
 		w.during("writes that are lost")
 		for _, peer := range []raft.ServerAddress{"addr-p", "addr-q"} {
-			net.cut("addr-x", peer)
-			net.cut(peer, "addr-x")
+			net.Cut("addr-x", peer)
+			net.Cut(peer, "addr-x")
 		}
-		for i := range 6 {
+		for i := range 20 { // more than the new history will have
 			w.Apply(fmt.Appendf(nil, "lost %d", i), 0)
 			synctest.Wait()
 		}
@@ -403,7 +405,7 @@ func TestNodeCrashInInstall(t *testing.T) {
 		mustDo(t, lead.Snapshot())
 		synctest.Wait()
 		w.during("install")
-		net.heal()
+		net.Heal()
 		await(t, "the snapshot", func() bool { return w.Stats()["last_snapshot_index"] != "0" })
 		lead = leader(w.Raft, p, q)
 		w.applied(lead)
@@ -422,8 +424,8 @@ func TestNodeCrashInInstall(t *testing.T) {
 }
 
 // newPeer is a server in memory.
-func newPeer(t *testing.T, net *network, id raft.ServerID, config raft.Configuration) *raft.Raft {
-	store, snaps, trans := raft.NewInmemStore(), raft.NewInmemSnapshotStore(), net.join("addr-"+raft.ServerAddress(id))
+func newPeer(t *testing.T, net *rafttest.Network, id raft.ServerID, config raft.Configuration) *raft.Raft {
+	store, snaps, trans := raft.NewInmemStore(), raft.NewInmemSnapshotStore(), net.Join("addr-"+raft.ServerAddress(id))
 	conf := crashConfig(id)
 	if err := raft.BootstrapCluster(conf, store, store, snaps, trans, config); err != nil {
 		t.Fatal(err)
