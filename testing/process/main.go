@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"syscall"
 	"time"
 )
@@ -26,6 +27,7 @@ func main() {
 	o := options{out: os.Stdout}
 	flag.StringVar(&o.kv, "kv", defaultKV, "directory of the service's source")
 	flag.IntVar(&o.nodes, "nodes", 3, "number of nodes, at least three")
+	faults := flag.String("faults", "", "regular `expression` for the names of the faults, by default all")
 	flag.DurationVar(&o.duration, "duration", time.Minute, "how long faults go on; each comes once in any case")
 	flag.Uint64Var(&o.seed, "seed", rand.Uint64(), "seed of faults and operations")
 	flag.IntVar(&o.clients, "clients", 8, "number of clients")
@@ -33,7 +35,8 @@ func main() {
 	flag.StringVar(&o.dir, "dir", "", "where to make a `directory` for data and logs, by default where temporary files go")
 	flag.BoolVar(&o.keep, "keep", false, "keep data and logs also after success")
 	flag.Parse()
-	if o.nodes < 3 || flag.NArg() > 0 {
+	var err error
+	if o.faults, err = regexp.Compile(*faults); err != nil || o.nodes < 3 || flag.NArg() > 0 {
 		flag.Usage()
 		os.Exit(2)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -25,7 +26,8 @@ func TestClusters(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 			defer cancel()
-			o := options{binary: binary, nodes: nodes, seed: uint64(nodes), clients: 2 * nodes, out: &lines{t: t}}
+			o := options{binary: binary, nodes: nodes, faults: regexp.MustCompile(""),
+				seed: uint64(nodes), clients: 2 * nodes, out: &lines{t: t}}
 			if err := run(ctx, o); err != nil {
 				t.Fatal(err)
 			}
@@ -37,8 +39,7 @@ func TestClusters(t *testing.T) {
 // fails.
 func TestExercised(t *testing.T) {
 	full := func() *session {
-		c := &cluster{leaders: leaders{of: map[uint64]string{1: "n1", 2: "n2"}}}
-		s := newSession(c, options{}, "")
+		s := newSession(&cluster{}, options{faults: regexp.MustCompile("")}, "")
 		for _, f := range s.faults {
 			s.felt[f.name] = 1
 		}
@@ -53,7 +54,7 @@ func TestExercised(t *testing.T) {
 	}{
 		{"a full run", func(*session) {}, ""},
 		{"a fault that was not felt", func(s *session) { delete(s.felt, "kill leader") }, `fault "kill leader" did not happen`},
-		{"one leader", func(s *session) { delete(s.c.leaders.of, 2) }, "no leader was replaced"},
+		{"no faults", func(s *session) { s.faults = nil }, "no fault"},
 		{"nothing checked", func(s *session) { s.judged = 0 }, "no key was checked"},
 		{"no reads", func(s *session) { s.clients.history = s.clients.history[:2] }, "no get was done"},
 	} {

@@ -9,16 +9,19 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"sync"
 	"time"
 )
 
 // options say what a run does.
 type options struct {
-	kv       string        // directory of the service's source
-	binary   string        // the service, if it is built already
-	nodes    int           // three or more
-	duration time.Duration // every fault comes once, and then again until this has passed
+	kv       string         // directory of the service's source
+	binary   string         // the service, if it is built already
+	nodes    int            // three or more
+	faults   *regexp.Regexp // which of them
+	duration time.Duration  // every fault comes once, and then again until this has passed
 	seed     uint64
 	clients  int
 	race     bool   // build the service with the race detector
@@ -98,7 +101,7 @@ func newSession(c *cluster, o options, dir string) *session {
 	s := &session{o: o, dir: dir, c: c, doing: "start", felt: map[string]int{}, worst: map[string]time.Duration{}}
 	s.clients = newClients(c.nodes, c.now)
 	s.nemesis = &nemesis{c: c, rng: rand.New(rand.NewPCG(o.seed, 0))}
-	s.faults = s.nemesis.faults()
+	s.faults = slices.DeleteFunc(s.nemesis.faults(), func(f fault) bool { return !o.faults.MatchString(f.name) })
 	return s
 }
 
