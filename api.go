@@ -71,7 +71,7 @@ func newRaft(conf *Config, fsm FSM, logs LogStore, stable StableStore, snaps Sna
 		logs:   logs, stable: stable, snaps: snaps, trans: trans,
 		logger: logger, notifier: newNotifier(own.NotifyCh), window: pipelineWindow(trans),
 		proposals:    newProposalQueue(),
-		knowsPreVote: map[ServerID]bool{},
+		knowsPreVote: map[ServerID]uint64{},
 		calls:        make(chan interface{}),
 		results:      make(chan interface{}),
 		stopping:     make(chan struct{}),

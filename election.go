@@ -139,7 +139,7 @@ func (r *Raft) otherVoters() []Server {
 // count as granted.
 func (r *Raft) countPreVote(e preVoteResult) {
 	if e.err == nil {
-		r.knowsPreVote[e.from] = true
+		r.notePreVote(e.from, 0)
 	}
 	if r.latePreVote(e) || e.campaign != r.campaign {
 		return
@@ -157,7 +157,7 @@ func (r *Raft) countPreVote(e preVoteResult) {
 
 // isPreVoteUnknown reports whether a server is of a version that has no pre-vote. It
 // says so, or closes the connection without an answer (hashicorp/raft before v1.7.0
-// does). The latter is believed only of a server that has never shown that it knows
+// does). The latter is believed only of a server that has not shown that it knows
 // better: otherwise any proxy that accepts connections for dead servers would defeat
 // pre-vote.
 func (r *Raft) isPreVoteUnknown(e preVoteResult) bool {
@@ -165,7 +165,26 @@ func (r *Raft) isPreVoteUnknown(e preVoteResult) bool {
 		return false
 	}
 	return strings.Contains(e.err.Error(), "unexpected command") ||
-		errors.Is(e.err, io.EOF) && !r.knowsPreVote[e.from]
+		errors.Is(e.err, io.EOF) && !r.hasPreVote(e.from)
+}
+
+func (r *Raft) hasPreVote(id ServerID) bool {
+	_, known := r.knowsPreVote[id]
+	return known
+}
+
+// notePreVote notes that a server knows pre-votes, and has asked for one of term.
+func (r *Raft) notePreVote(id ServerID, term uint64) {
+	r.knowsPreVote[id] = max(r.knowsPreVote[id], term)
+}
+
+// forgetPreVote forgets that a server knows pre-votes when it asks for a vote without
+// having asked for the pre-vote: it may have been taken back to a version that has
+// none, and is not elected without this node's vote, nor this node without its.
+func (r *Raft) forgetPreVote(q voteQuestion) {
+	if asked, known := r.knowsPreVote[q.from.id]; known && !q.transfer && q.term > asked {
+		delete(r.knowsPreVote, q.from.id)
+	}
 }
 
 // latePreVote adopts a term higher than the one that was asked for (R7).
@@ -249,6 +268,7 @@ func (r *Raft) handleVote(rpc RPC, req *RequestVoteRequest) {
 		last:     entryID{req.LastLogIndex, req.LastLogTerm},
 		transfer: req.LeadershipTransfer,
 	}
+	r.forgetPreVote(q)
 	b := r.voter().vote(q)
 	if b.adopt {
 		r.become(Follower, req.Term)
@@ -280,7 +300,7 @@ func (r *Raft) handlePreVote(rpc RPC, req *RequestPreVoteRequest) {
 		last: entryID{req.LastLogIndex, req.LastLogTerm},
 	}
 	if _, ok := r.configs.latest().config.find(q.from.id); ok { // others could fill our memory
-		r.knowsPreVote[q.from.id] = true
+		r.notePreVote(q.from.id, q.term)
 	}
 	b := r.voter().preVote(q)
 	if b.granted && r.storeDoubtful() {

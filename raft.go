@@ -98,8 +98,9 @@ type Raft struct {
 	writer   writer
 	sickness *sickness // not nil: the log store fails, see storage.go
 	campaign *campaign // not nil exactly while state == Candidate
-	// knowsPreVote is true for servers that have sent or answered a pre-vote.
-	knowsPreVote map[ServerID]bool
+	// knowsPreVote has the servers that have sent or answered a pre-vote, with the
+	// last term that they asked for, until they stand without one.
+	knowsPreVote map[ServerID]uint64
 	lead         *leadership
 	handover     *handover
 	forked       uint64 // the term of a leader that contradicts what is committed here
