@@ -112,19 +112,17 @@ func hostileSessions() (sessions [][]byte) {
 
 func hostileRequests(h RPCHeader, term uint64) (all []typedMessage) {
 	config := EncodeConfiguration(Configuration{Servers: []Server{{Voter, "n1", addrOf("n1")}, {Voter, "n2", addrOf("n2")}, {99, "", ""}}})
-	entries := func(first uint64) []*Log {
-		return []*Log{
-			{Index: first, Term: term, Data: []byte("x")},
-			{Index: first + 1, Term: term, Type: LogConfiguration, Data: config},
-			{Index: first + 2, Term: term, Type: LogRemovePeerDeprecated, Data: []byte{0x91, 0xa1, 'a'}},
-			{Index: first + 3, Term: term, Type: 200},
-			nil,
-		}
-	}
 	for _, at := range []uint64{0, 1, 2, 3, 1 << 40, math.MaxUint64 - 1, math.MaxUint64} {
-		for n := range 6 {
+		good := &Log{Index: at + 1, Term: term, Data: []byte("x")}
+		for _, entries := range [][]*Log{
+			{}, {good}, {nil}, {good, nil}, {good, good},
+			{good, {Index: at + 2, Term: term, Type: LogConfiguration, Data: config}},
+			{{Index: at + 1, Term: term, Type: LogRemovePeerDeprecated, Data: []byte{0x91, 0xa1, 'a'}}, nil},
+			{{Index: at + 1, Term: term, Type: LogConfiguration, Data: []byte{0xc1}}},
+			{{Index: at + 1, Term: term, Type: 200}},
+		} {
 			all = append(all, typedMessage{rpcAppendEntries, &AppendEntriesRequest{RPCHeader: h, Term: term, Leader: h.Addr,
-				PrevLogEntry: at, PrevLogTerm: min(term, 2), Entries: entries(at + 1)[:n], LeaderCommitIndex: math.MaxUint64}})
+				PrevLogEntry: at, PrevLogTerm: min(term, at, 2), Entries: entries, LeaderCommitIndex: math.MaxUint64}})
 		}
 		all = append(all,
 			typedMessage{rpcInstallSnapshot, &InstallSnapshotRequest{RPCHeader: h, SnapshotVersion: 1, Term: term, Leader: h.Addr,
