@@ -197,7 +197,7 @@ func TestNodeLeadershipLost(t *testing.T) {
 		c.want(verify, raft.ErrLeadershipLost)
 		c.want(barrier, raft.ErrLeadershipLost)
 		c.leaderOf(c.others(old)...).apply("b")
-		c.net.heal()
+		c.net.Heal()
 		c.expect("a", "b")
 	})
 }
@@ -211,7 +211,7 @@ func TestNodeSuccessIsTiedToTheEntry(t *testing.T) {
 		lost := old.Apply([]byte("lost"), 0)
 		lead := c.leaderOf(c.others(old)...)
 		lead.apply("b")
-		c.net.heal()
+		c.net.Heal()
 		c.converge()
 		c.must(lead.LeadershipTransferToServer(old.id, old.addr))
 		c.leaderOf(old).apply("c")

@@ -100,7 +100,7 @@ func (m *mischief) happen() {
 	case 0, 1:
 		m.c.isolate(a)
 	case 2:
-		m.c.net.cut(a.addr, b.addr)
+		m.c.net.Cut(a.addr, b.addr)
 	case 3:
 		a.disk.gate.hold()
 	case 4:
@@ -125,7 +125,7 @@ func (m *mischief) happen() {
 // repair undoes what was done to the cluster, but for its membership, and restarts a
 // server now and then.
 func (m *mischief) repair() {
-	m.c.net.heal()
+	m.c.net.Heal()
 	for _, n := range m.c.nodes {
 		n.disk.gate.release()
 		n.disk.fail(nil)

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/hashicorp/raft"
+	"github.com/hashicorp/raft/testing/rafttest"
 )
 
 // This file is the cluster of the whole-node tests: nodes made by NewRaft, in a bubble
@@ -31,7 +32,7 @@ type options struct {
 type cluster struct {
 	t       *testing.T
 	opts    options
-	net     *network
+	net     *rafttest.Network
 	nodes   []*node
 	history *history
 }
@@ -47,8 +48,8 @@ type node struct {
 	logs  raft.LogStore // disk, unless prepare has put something before it
 	snaps raft.SnapshotStore
 	fsm   *journal
-	user  func(*journal) raft.FSM // what NewRaft gets for the journal, nil: the journal
-	wire  func(*wire) raft.Transport
+	user  func(*journal) raft.FSM             // what NewRaft gets for the journal, nil: the journal
+	wire  func(raft.Transport) raft.Transport // what goes between, nil: nothing
 	up    bool
 }
 
@@ -60,9 +61,10 @@ func bubble(t *testing.T, opts options, test func(t *testing.T, c *cluster)) {
 			opts.size = 3
 		}
 		c := &cluster{
-			t: t, opts: opts, net: newNetwork(opts.latency),
+			t: t, opts: opts, net: rafttest.NewNetwork(1),
 			history: &history{commands: map[uint64]string{}},
 		}
+		c.net.SetLatency(opts.latency, opts.latency)
 		for range opts.size {
 			c.add()
 		}
@@ -110,7 +112,7 @@ func (c *cluster) configuration() (config raft.Configuration) {
 
 func (n *node) bootstrap(config raft.Configuration) {
 	n.c.t.Helper()
-	if err := raft.BootstrapCluster(n.conf, n.logs, n.disk, n.snaps, n.c.net.join(n.addr), config); err != nil {
+	if err := raft.BootstrapCluster(n.conf, n.logs, n.disk, n.snaps, n.c.net.Join(n.addr), config); err != nil {
 		n.c.t.Fatal(err)
 	}
 }
@@ -133,10 +135,9 @@ func (n *node) tryStart() (err error) {
 	if n.user != nil {
 		fsm = n.user(n.fsm)
 	}
-	w := n.c.net.join(n.addr)
-	var trans raft.Transport = w
+	trans := n.c.net.Join(n.addr)
 	if n.wire != nil {
-		trans = n.wire(w)
+		trans = n.wire(trans)
 	}
 	n.Raft, err = raft.NewRaft(n.conf, fsm, n.logs, n.disk, n.snaps, trans)
 	n.up = err == nil
@@ -161,7 +162,7 @@ func (n *node) restart() {
 // end opens what is held and shuts the nodes down. What is still under way then has
 // the time to time out: a bubble must not be left before.
 func (c *cluster) end() {
-	c.net.intercept(nil)
+	c.net.Intercept(nil)
 	for _, n := range c.nodes {
 		n.disk.gate.release()
 		if n.fsm != nil {
@@ -181,6 +182,9 @@ func (c *cluster) end() {
 		c.t.Error(broken)
 	}
 }
+
+// wireTimeout is how long the network waits for the answer to a request.
+const wireTimeout = 500 * time.Millisecond
 
 // patience is how long tests wait for what must happen. It takes no real time.
 const patience = time.Minute
@@ -257,24 +261,18 @@ func (c *cluster) split() (leader *node, followers []*node) {
 }
 
 // isolate loses everything from and to a server.
-func (c *cluster) isolate(n *node) {
-	for _, o := range c.nodes {
-		if o != n {
-			c.cut(n, o)
-		}
-	}
-}
+func (c *cluster) isolate(n *node) { c.net.Isolate(n.addr) }
 
 // cut loses everything between two servers.
 func (c *cluster) cut(a, b *node) {
-	c.net.cut(a.addr, b.addr)
-	c.net.cut(b.addr, a.addr)
+	c.net.Cut(a.addr, b.addr)
+	c.net.Cut(b.addr, a.addr)
 }
 
 // heartbeatsOnly lets no entry pass between the servers, until the hook is reset.
 func (c *cluster) heartbeatsOnly() {
-	c.net.intercept(func(_ link, req any) error {
-		if r, ok := req.(*raft.AppendEntriesRequest); ok && r.PrevLogEntry > 0 {
+	c.net.Intercept(func(m rafttest.Message) error {
+		if r, ok := m.Request.(*raft.AppendEntriesRequest); ok && r.PrevLogEntry > 0 {
 			return errors.New("not now")
 		}
 		return nil

@@ -72,7 +72,7 @@ func TestNodeUncommittedIsNotRestored(t *testing.T) {
 			t.Errorf("restored %q", got)
 		}
 		c.leaderOf(c.others(lead)...).apply("b")
-		c.net.heal()
+		c.net.Heal()
 		c.expect("a", "b")
 	})
 }

@@ -78,7 +78,7 @@ func TestNodeReturnIsQuiet(t *testing.T) {
 			t.Errorf("term grew to %d in isolation, want %d", away.CurrentTerm(), term)
 		}
 		lead.apply("a")
-		c.net.heal()
+		c.net.Heal()
 		c.expect("a")
 		if lead.State() != raft.Leader || lead.CurrentTerm() != term {
 			t.Errorf("%v with term %d was disturbed", lead, lead.CurrentTerm())
@@ -95,9 +95,9 @@ func TestNodeOneWayPartition(t *testing.T) {
 				old, followers := c.split()
 				for _, f := range followers {
 					if direction == "deaf" {
-						c.net.cut(f.addr, old.addr)
+						c.net.Cut(f.addr, old.addr)
 					} else {
-						c.net.cut(old.addr, f.addr)
+						c.net.Cut(old.addr, f.addr)
 					}
 				}
 				lead := c.leaderOf(followers...)
@@ -107,7 +107,7 @@ func TestNodeOneWayPartition(t *testing.T) {
 				if lead.State() != raft.Leader || lead.CurrentTerm() != term {
 					t.Errorf("%v of term %d lost its lead, term is %d", lead, term, lead.CurrentTerm())
 				}
-				c.net.heal()
+				c.net.Heal()
 				c.expect("a")
 			})
 		})
@@ -120,9 +120,9 @@ func TestNodeHalfLostFollower(t *testing.T) {
 	forBothVotes(t, options{}, func(t *testing.T, c *cluster) {
 		lead, followers := c.split()
 		followers[0].stop()
-		c.net.cut(followers[1].addr, lead.addr)
+		c.net.Cut(followers[1].addr, lead.addr)
 		time.Sleep(30 * time.Second)
-		c.net.heal()
+		c.net.Heal()
 		healed := time.Now()
 		c.leader().apply("a")
 		if took := time.Since(healed); took > 10*time.Second {
@@ -143,7 +143,7 @@ func TestNodePartialPartition(t *testing.T) {
 		if lead.State() != raft.Leader || lead.CurrentTerm() != term {
 			t.Errorf("%v, term %d, want a leader of term %d", lead, lead.CurrentTerm(), term)
 		}
-		c.net.heal()
+		c.net.Heal()
 		c.expect("a")
 	})
 }
@@ -165,7 +165,7 @@ func TestNodeMixedPreVote(t *testing.T) {
 			if took := time.Since(start); took > 15*time.Second {
 				t.Errorf("round %d: a leader after %v", i, took)
 			}
-			c.net.heal()
+			c.net.Heal()
 			c.converge()
 		}
 		c.expect(want...)
@@ -175,13 +175,13 @@ func TestNodeMixedPreVote(t *testing.T) {
 // A transport that does not know pre-vote turns it off.
 func TestNodeTransportWithoutPreVote(t *testing.T) {
 	type plain struct{ raft.Transport }
-	prepare := func(n *node) { n.wire = func(w *wire) raft.Transport { return plain{w} } }
+	prepare := func(n *node) { n.wire = func(t raft.Transport) raft.Transport { return plain{t} } }
 	bubble(t, options{prepare: prepare}, func(t *testing.T, c *cluster) {
 		lead := c.leader()
 		lead.apply("a")
 		c.isolate(lead)
 		c.leaderOf(c.others(lead)...).apply("b")
-		c.net.heal()
+		c.net.Heal()
 		c.expect("a", "b")
 	})
 }

@@ -21,7 +21,7 @@ func TestNodeForkedRestart(t *testing.T) {
 		}
 		lead := c.leaderOf(c.others(old)...)
 		lead.apply("b")
-		c.net.heal()
+		c.net.Heal()
 		want := c.converge()
 		acked, _ := old.disk.LastIndex()
 		time.Sleep(10 * time.Second)
@@ -31,7 +31,7 @@ func TestNodeForkedRestart(t *testing.T) {
 		if got := old.LastIndex(); got < acked || slices.Contains(old.fsm.list(), "fork") {
 			t.Errorf("last index %d after a restart, had acknowledged %d; FSM %q", got, acked, old.fsm.list())
 		}
-		c.net.heal()
+		c.net.Heal()
 		c.leader().apply("z")
 		c.expect(append(want, "z")...)
 	})

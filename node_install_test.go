@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"github.com/hashicorp/raft/testing/rafttest"
 )
 
 // This file tests installing snapshots on followers.
@@ -90,7 +91,7 @@ func TestNodeInstallWhileApplying(t *testing.T) {
 		c.isolate(away)
 		lead.fill(20)
 		c.must(lead.Snapshot())
-		c.net.heal()
+		c.net.Heal()
 		time.Sleep(20 * time.Second)
 		away.fsm.apply.release()
 		lead.apply("z")
@@ -150,8 +151,8 @@ func TestNodeInstallSlowerThanTheLog(t *testing.T) {
 		away := followers[0]
 		c.lag(lead, away)
 		var sent atomic.Int64
-		c.net.intercept(func(_ link, req any) error {
-			if _, ok := req.(*raft.InstallSnapshotRequest); ok {
+		c.net.Intercept(func(m rafttest.Message) error {
+			if _, ok := m.Request.(*raft.InstallSnapshotRequest); ok {
 				sent.Add(1)
 				time.Sleep(3 * time.Second)
 			}
@@ -181,8 +182,8 @@ func TestNodeInstallInterrupted(t *testing.T) {
 		away := followers[0]
 		c.lag(lead, away)
 		var tries atomic.Int64
-		c.net.intercept(func(_ link, req any) error {
-			if _, ok := req.(*raft.InstallSnapshotRequest); ok && tries.Add(1) < 5 {
+		c.net.Intercept(func(m rafttest.Message) error {
+			if _, ok := m.Request.(*raft.InstallSnapshotRequest); ok && tries.Add(1) < 5 {
 				return errors.New("broken")
 			}
 			return nil
@@ -210,7 +211,7 @@ func TestNodeInstallOnDivergentLog(t *testing.T) {
 		lead.fill(50)
 		c.must(lead.Snapshot())
 		c.wait("the log to be compacted", func() bool { return lead.lacks(10) })
-		c.net.heal()
+		c.net.Heal()
 		want := c.converge()
 		c.must(lead.LeadershipTransferToServer(old.id, old.addr))
 		c.leaderOf(old).apply("z")

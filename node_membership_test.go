@@ -166,7 +166,7 @@ func TestNodeChangeWaitsForTerm(t *testing.T) {
 		if lead.State() != raft.Leader || lead.suffrage("x") != "" {
 			t.Errorf("%v has configuration %v", lead, lead.GetConfiguration().Configuration())
 		}
-		c.net.intercept(nil)
+		c.net.Intercept(nil)
 		c.must(change)
 	})
 }
@@ -228,7 +228,7 @@ func TestNodeRemovedFollower(t *testing.T) {
 			if reachable && (gone.suffrage(gone.id) != "" || gone.State() != raft.Follower) {
 				t.Errorf("the removed server is %v in %v", gone, gone.GetConfiguration().Configuration())
 			}
-			c.net.heal()
+			c.net.Heal()
 			lead = c.leader()
 			term := lead.CurrentTerm()
 			time.Sleep(time.Minute)
@@ -282,7 +282,7 @@ func TestNodeChangeFallsBack(t *testing.T) {
 		c.wait("the change to be in force", func() bool { return old.suffrage("x") != "" })
 		c.want(f, raft.ErrLeadershipLost)
 		c.leaderOf(c.others(old)...).apply("a")
-		c.net.heal()
+		c.net.Heal()
 		c.expect("a")
 		if old.suffrage("x") != "" || old.GetConfiguration().Index() != 1 {
 			t.Errorf("configuration %d: %v", old.GetConfiguration().Index(), old.GetConfiguration().Configuration())
@@ -308,7 +308,7 @@ func TestNodeVoterWithStaleConfiguration(t *testing.T) {
 		lead.Apply([]byte("a"), 0)
 		c.wait("the new server to have it", func() bool { return x.LastIndex() > before })
 		lead.stop()
-		c.net.heal()
+		c.net.Heal()
 		stale.start()
 		if next := c.leader(); next != x {
 			t.Errorf("%s leads, want %s", next.id, x.id)

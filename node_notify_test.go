@@ -65,7 +65,7 @@ func TestNodeLeaderCh(t *testing.T) {
 			t.Errorf("%v on %v", v, lead)
 		}
 		c.leaderOf(followers...)
-		c.net.heal()
+		c.net.Heal()
 		c.converge()
 		next := c.leader()
 		c.must(next.LeadershipTransferToServer(lead.id, lead.addr))
@@ -113,7 +113,7 @@ func TestNodeObservers(t *testing.T) {
 
 		c.cut(lead, followers[1])
 		time.Sleep(2 * time.Second)
-		c.net.heal()
+		c.net.Heal()
 		time.Sleep(2 * time.Second)
 		silent := func(o raft.FailedHeartbeatObservation) bool {
 			return o.PeerID == followers[1].id && !o.LastContact.IsZero()
@@ -128,7 +128,7 @@ func TestNodeObservers(t *testing.T) {
 		c.isolate(lead)
 		next := c.leaderOf(followers...)
 		c.wait("the old leader to stand", func() bool { return lead.State() == raft.Candidate })
-		c.net.heal()
+		c.net.Heal()
 		c.wait("the old leader to follow", func() bool { return lead.Leader() == next.addr })
 		synctest.Wait()
 		if got, want := states(), []raft.RaftState{raft.Follower, raft.Candidate, raft.Follower}; len(got) < 3 || !slices.Equal(got[:3], want) {

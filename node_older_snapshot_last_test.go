@@ -18,7 +18,7 @@ func TestNodeOlderSnapshotClosedLast(t *testing.T) {
 		c.isolate(away)
 		lead.fill(20)
 		c.must(lead.Snapshot())
-		c.net.heal()
+		c.net.Heal()
 		c.converge()
 		newer := away.snapshotIndex()
 		away.fsm.persist.release()

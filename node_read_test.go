@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"github.com/hashicorp/raft/testing/rafttest"
 )
 
 // This file tests linearizable reads: VerifyLeader, ReadIndex, WaitApplied.
@@ -97,8 +98,8 @@ func TestNodeOldAnswersConfirmNothing(t *testing.T) {
 	bubble(t, options{latency: latency}, func(t *testing.T, c *cluster) {
 		old, followers := c.split()
 		beats := make(chan struct{})
-		c.net.intercept(func(_ link, req any) error {
-			if r, ok := req.(*raft.AppendEntriesRequest); ok && r.PrevLogEntry == 0 {
+		c.net.Intercept(func(m rafttest.Message) error {
+			if r, ok := m.Request.(*raft.AppendEntriesRequest); ok && r.PrevLogEntry == 0 {
 				select {
 				case beats <- struct{}{}:
 				default:
@@ -112,7 +113,7 @@ func TestNodeOldAnswersConfirmNothing(t *testing.T) {
 		// A heartbeat has arrived, its answers are under way. Nothing that is sent from now
 		// on arrives.
 		for _, f := range followers {
-			c.net.cut(old.addr, f.addr)
+			c.net.Cut(old.addr, f.addr)
 		}
 		c.want(old.VerifyLeader(), raft.ErrLeadershipLost)
 	})
@@ -135,7 +136,7 @@ func TestNodePausedLeader(t *testing.T) {
 		}
 		lead := c.leaderOf(followers...)
 		lead.apply("a")
-		c.net.heal()
+		c.net.Heal()
 		c.want(verify, raft.ErrLeadershipLost)
 		if _, err := lead.ReadIndex(t.Context()); err != nil {
 			t.Error(err)
@@ -161,7 +162,7 @@ func TestNodeNewLeaderReads(t *testing.T) {
 		if lead.State() != raft.Leader || lead.CommitIndex() != commit {
 			t.Fatalf("%v, commit %d, want a leader with commit %d", lead, lead.CommitIndex(), commit)
 		}
-		c.net.intercept(nil)
+		c.net.Intercept(nil)
 		index, err := lead.ReadIndex(t.Context())
 		if err != nil || index <= commit {
 			t.Errorf("read index %d, error %v, want one of the new term, above %d", index, err, commit)

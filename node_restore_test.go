@@ -77,7 +77,7 @@ func TestNodeRestoreAmongWrites(t *testing.T) {
 			t.Errorf("a second Restore: %v", err)
 		}
 		time.Sleep(10 * time.Second)
-		c.net.intercept(nil)
+		c.net.Intercept(nil)
 		writer.Write(state)
 		writer.Close()
 		if err := <-restored; err != nil {
@@ -146,7 +146,7 @@ func TestNodeRestoreDeposed(t *testing.T) {
 		lead.fill(10)
 		want := lead.fsm.list()
 		c.must(lead.Snapshot())
-		c.net.heal()
+		c.net.Heal()
 		c.expect(want...)
 	})
 }

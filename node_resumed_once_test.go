@@ -14,7 +14,7 @@ func TestNodeResumedOnce(t *testing.T) {
 		resumed := observe[raft.ResumedHeartbeatObservation](lead)
 		c.cut(lead, followers[1])
 		time.Sleep(2 * time.Second)
-		c.net.heal()
+		c.net.Heal()
 		time.Sleep(2 * time.Second)
 		if got := resumed(); len(got) != 1 {
 			t.Errorf("resumed %d times, want once: %v", len(got), got)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"github.com/hashicorp/raft/testing/rafttest"
 )
 
 // This file tests what nodes do when their stores fail or hang (R16, L1, L2).
@@ -213,9 +214,9 @@ func TestNodeRefusedAppend(t *testing.T) {
 			term := lead.CurrentTerm()
 			unlucky := followers[0]
 			var count atomic.Int64
-			c.net.intercept(func(l link, req any) error {
-				r, ok := req.(*raft.AppendEntriesRequest)
-				if !ok || l.to != unlucky.addr || len(r.Entries) == 0 {
+			c.net.Intercept(func(m rafttest.Message) error {
+				r, ok := m.Request.(*raft.AppendEntriesRequest)
+				if !ok || m.To != unlucky.addr || len(r.Entries) == 0 {
 					return nil
 				}
 				if count.Add(1)%10 == 3 {
@@ -233,7 +234,7 @@ func TestNodeRefusedAppend(t *testing.T) {
 				lead.Apply([]byte("x"), 0)
 				time.Sleep(time.Millisecond)
 			}
-			c.net.intercept(nil)
+			c.net.Intercept(nil)
 			start := time.Now()
 			c.converge()
 			if took := time.Since(start); took > 500*time.Millisecond {
@@ -259,7 +260,7 @@ func TestNodeCatchUp(t *testing.T) {
 		lead := c.leaderOf(c.others(old)...)
 		lead.fill(2000)
 		time.Sleep(10 * time.Minute)
-		c.net.heal()
+		c.net.Heal()
 		start := time.Now()
 		c.converge()
 		// Lost messages take their timeout; then there are a search and 2000 entries.

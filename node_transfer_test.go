@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"github.com/hashicorp/raft/testing/rafttest"
 )
 
 // This file tests leadership transfer.
@@ -127,8 +128,8 @@ func TestNodeTransferInProgress(t *testing.T) {
 func TestNodeTransferUnanswered(t *testing.T) {
 	bubble(t, options{}, func(t *testing.T, c *cluster) {
 		lead, followers := c.split()
-		c.net.intercept(func(l link, req any) error {
-			if isTimeoutNow(req) {
+		c.net.Intercept(func(m rafttest.Message) error {
+			if isTimeoutNow(m.Request) {
 				return errors.New("lost")
 			}
 			return nil
@@ -139,7 +140,7 @@ func TestNodeTransferUnanswered(t *testing.T) {
 		}
 		lead.apply("a")
 		// Nobody lives at the address: the caller gave a wrong one.
-		c.net.intercept(nil)
+		c.net.Intercept(nil)
 		err = outcome(lead.LeadershipTransferToServer(followers[0].id, "elsewhere"))
 		if err == nil || !strings.Contains(err.Error(), "failed to make TimeoutNow RPC") {
 			t.Errorf("outcome %v", err)
@@ -165,7 +166,7 @@ func TestNodeTransferInterrupted(t *testing.T) {
 		to.disk.gate.release()
 		lead := c.leaderOf(followers...)
 		lead.apply("b")
-		c.net.heal()
+		c.net.Heal()
 		c.converge()
 		c.must(lead.LeadershipTransferToServer(old.id, old.addr))
 		c.leaderOf(old).apply("c")
@@ -185,8 +186,8 @@ func TestNodeTransferToTheWrongOne(t *testing.T) {
 			t.Fatal(err)
 		}
 		// The target deposes the leader, but nobody votes for it.
-		c.net.intercept(func(l link, req any) error {
-			if _, ok := req.(*raft.RequestVoteRequest); ok && l.from == to.addr {
+		c.net.Intercept(func(m rafttest.Message) error {
+			if _, ok := m.Request.(*raft.RequestVoteRequest); ok && m.From == to.addr {
 				return errors.New("lost")
 			}
 			return nil
@@ -211,8 +212,8 @@ func TestNodeTimeoutNowFromAnyone(t *testing.T) {
 		c.converge()
 		term := lead.CurrentTerm()
 		send := func(from, to *node) {
-			w := c.net.join("stranger")
-			defer w.Close()
+			w := c.net.Join("stranger")
+			defer w.(raft.WithClose).Close()
 			header := raft.RPCHeader{ProtocolVersion: 3, ID: []byte(from.id), Addr: []byte(from.addr)}
 			if err := w.TimeoutNow(to.id, to.addr, &raft.TimeoutNowRequest{RPCHeader: header}, new(raft.TimeoutNowResponse)); err != nil {
 				t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"github.com/hashicorp/raft/testing/rafttest"
 )
 
 // A follower that was wiped and comes back in the same term is repaired.
@@ -20,8 +21,8 @@ func TestNodeWipedFollower(t *testing.T) {
 			lead.fill(3)
 			c.converge()
 			var sent atomic.Int64
-			c.net.intercept(func(_ link, req any) error {
-				if _, ok := req.(*raft.InstallSnapshotRequest); ok {
+			c.net.Intercept(func(m rafttest.Message) error {
+				if _, ok := m.Request.(*raft.InstallSnapshotRequest); ok {
 					sent.Add(1)
 				}
 				return nil
