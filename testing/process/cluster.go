@@ -24,6 +24,7 @@ type cluster struct {
 
 	mu       sync.Mutex
 	leaders  leaders
+	states   states
 	view     map[*node]seen
 	installs int // snapshots that leaders have sent
 	fault    error
@@ -131,7 +132,7 @@ func (c *cluster) watch(ctx context.Context, n *node) {
 // learn takes in a status.
 func (c *cluster) learn(n *node, now seen) {
 	c.mu.Lock()
-	err := c.leaders.see(now.status, now.run)
+	err := errors.Join(c.leaders.see(now.status, now.run), c.states.see(now.status))
 	old := c.view[n]
 	if old.run != now.run {
 		old.Installs = 0

@@ -89,3 +89,20 @@ func (l *leaders) see(s status, run any) error {
 	l.of[s.Term], l.led[s.ID] = s.ID, s.Term
 	return nil
 }
+
+// states knows the hash of the state at each index, from whatever was seen. The zero
+// value knows nothing.
+type states map[uint64]status
+
+// see takes in a status: nodes at the same index have the same state.
+func (at *states) see(s status) error {
+	if *at == nil {
+		*at = states{}
+	}
+	other, known := (*at)[s.HashIndex]
+	if known && other.Hash != s.Hash {
+		return fmt.Errorf("%s and %s differ at index %d: state %s and %s", other.ID, s.ID, s.HashIndex, other.Hash, s.Hash)
+	}
+	(*at)[s.HashIndex] = s
+	return nil
+}

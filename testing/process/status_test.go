@@ -37,19 +37,16 @@ func TestLeaders(t *testing.T) {
 	}
 }
 
-// TestSameHash holds that equal indexes mean equal states, and different ones nothing.
-func TestSameHash(t *testing.T) {
-	c := &cluster{nodes: []*node{{id: "a"}, {id: "b"}}, view: map[*node]seen{}}
-	show := func(i int, index uint64, hash string) {
-		c.view[c.nodes[i]] = seen{status: status{ID: c.nodes[i].id, HashIndex: index, Hash: hash}}
+// TestStates holds that equal indexes mean equal states, and different ones nothing.
+func TestStates(t *testing.T) {
+	var at states
+	see := func(id string, index uint64, hash string) error {
+		return at.see(status{ID: id, HashIndex: index, Hash: hash})
 	}
-	show(0, 5, "x")
-	show(1, 5, "x")
-	wantError(t, "equal", c.sameHash(), "")
-	show(1, 6, "y")
-	wantError(t, "at different indexes", c.sameHash(), "")
-	show(1, 5, "y")
-	wantError(t, "different", c.sameHash(), "differ at index 5")
+	wantError(t, "the first", see("a", 5, "x"), "")
+	wantError(t, "equal", see("b", 5, "x"), "")
+	wantError(t, "at another index", see("b", 6, "y"), "")
+	wantError(t, "different", see("a", 6, "x"), "b and a differ at index 6")
 }
 
 func TestCheckLog(t *testing.T) {
