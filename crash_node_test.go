@@ -242,6 +242,11 @@ func (w *watched) reopen(c nodeCrash, config raft.Configuration) error {
 			return err
 		}
 	}
+	// The node's own view would be mended by the terms in its log.
+	term, err := bolt.GetUint64([]byte("CurrentTerm"))
+	if term < c.term {
+		return errors.Join(fmt.Errorf("the stable store has term %d, it was in term %d", term, c.term), err)
+	}
 	fsm := newJournal(w.conf.LocalID)
 	r, err := raft.NewRaft(w.conf, fsm, bolt, bolt, snaps, trans)
 	if err != nil {
@@ -273,9 +278,6 @@ func withLog(restored []string, log raft.LogStore, snapshot string, last uint64)
 
 // check checks that a node has what it owes.
 func (o owed) check(r *raft.Raft, commands func() ([]string, error)) error {
-	if term := r.CurrentTerm(); term < o.term {
-		return fmt.Errorf("term %d, it was in term %d", term, o.term)
-	}
 	if n := len(r.GetConfiguration().Configuration().Servers); o.configured && n == 0 {
 		return errors.New("it has no configuration")
 	}

@@ -60,9 +60,6 @@ func (i Image) WriteFile(path string) error {
 	return errors.Join(err, f.Close())
 }
 
-// Equal reports whether two files have the same content.
-func (i Image) Equal(o Image) bool { return i.Size == o.Size && len(i.changed(o)) == 0 }
-
 // page returns a page. It must not be modified.
 func (i Image) page(n int64) []byte {
 	if p := i.pages[n]; p != nil {
