@@ -13,7 +13,7 @@ var reads = []scenario{
 	{"S5", "heartbeats sent before VerifyLeader was called are answered after it", oldAnswersConfirm},
 	{"S6", "VerifyLeader right after an election, with an entry that was acknowledged by the leader before", readBeforeOwnEntry},
 	{"S12", "all followers are gone; what was pipelined to them fails", failureIsContact},
-	{"S13", "answers to heartbeats name a newer term", heartbeatAnswers},
+	{"S13", "appends get no answer, heartbeats are answered with a newer term", heartbeatAnswers},
 }
 
 // S4. The leadership is as good as lost, whoever else may answer.
