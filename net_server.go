@@ -291,11 +291,19 @@ func (c *serverConn) nextExchange() (*exchange, bool) {
 	return x, ok
 }
 
-// answer waits for an exchange's answer and writes it.
+// answer waits for an exchange's answer and writes it. A node that has been shut down
+// answers no more: its connections end, as if it had died. A refusal that comes over a
+// connection that still works makes a leader of hashicorp/raft that is busy stop
+// replicating to this server for good, also when it is back (L4).
 func (c *serverConn) answer(x *exchange) error {
 	resp, err := c.await(x)
 	if err != nil {
 		return err
+	}
+	if resp.Error == ErrRaftShutdown {
+		_ = c.w.Flush()
+		c.close()
+		return net.ErrClosed
 	}
 	if x.answered != nil {
 		close(x.answered)
