@@ -181,16 +181,20 @@ type leaders struct {
 	terms map[string]uint64
 }
 
+// errTermFell is what see wraps if a node's term fell.
+var errTermFell = errors.New("its term fell")
+
 // see takes in a status: at most one leader a term, and no node's term falls.
 // isNew tells that this leader was not known.
 func (l *leaders) see(st control.Status) (isNew bool, err error) {
 	if l.of == nil {
 		l.of, l.terms = map[uint64]string{}, map[string]uint64{}
 	}
-	if st.Term < l.terms[st.ID] {
-		return false, fmt.Errorf("%s went back from term %d to %d", st.ID, l.terms[st.ID], st.Term)
-	}
+	before := l.terms[st.ID]
 	l.terms[st.ID] = st.Term
+	if st.Term < before {
+		return false, fmt.Errorf("%w: %s went back from term %d to %d", errTermFell, st.ID, before, st.Term)
+	}
 	if st.State != "Leader" {
 		return false, nil
 	}

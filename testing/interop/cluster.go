@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -148,13 +149,20 @@ func (c *cluster) count(change func(*stats)) {
 	change(&c.stats)
 }
 
-// freeAddr finds a port that nobody listens on, below those that the system
-// gives to outgoing connections: a server that is down for a while must get its
-// port back.
+// givenPorts are those that freeAddr has returned, to any cluster of this process.
+var givenPorts sync.Map
+
+// freeAddr finds a port that nobody listens on and that it has not given away, below
+// those that the system gives to outgoing connections: a server that is down for a
+// while must get its port back.
 func freeAddr() (string, error) {
 	var last error
 	for range 100 {
-		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
+		port := 20000 + rand.IntN(12000)
+		if _, given := givenPorts.LoadOrStore(port, true); given {
+			continue
+		}
+		addr := fmt.Sprintf("127.0.0.1:%d", port)
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
 			last = err
@@ -234,20 +242,27 @@ func (c *cluster) watch(ctx context.Context, p *process) {
 	}
 }
 
-// learn takes in a status.
+// learn takes in a status. hashicorp/raft is known to let its term fall while it runs
+// (hazard S3): of a peer that is counted, of this library it is a fault.
 func (c *cluster) learn(p *process, now seen) {
+	lib := p.library()
 	c.mu.Lock()
 	isNew, err := c.leaders.see(now.Status)
 	if isNew {
-		c.stats.elected[p.library().name]++
+		c.stats.elected[lib.name]++
 	}
-	if old := c.view[p.id]; old.run == now.run && now.Installs > old.Installs || old.run != now.run && now.Installs > 0 {
+	old := c.view[p.id]
+	if errors.Is(err, errTermFell) && lib.peer() && old.run == now.run {
+		c.stats.fallen++
+		err = nil
+	}
+	if old.run == now.run && now.Installs > old.Installs || old.run != now.run && now.Installs > 0 {
 		c.noteInstall(p, now, max(now.Installs-old.Installs, 1))
 	}
 	c.view[p.id] = now
 	c.mu.Unlock()
 	if err != nil {
-		c.fail(fmt.Errorf("%s (%s): %w", p.id, p.library().name, err))
+		c.fail(fmt.Errorf("%s (%s): %w", p.id, lib.name, err))
 	}
 }
 

@@ -27,6 +27,33 @@ func (n *nemesis) replace(ctx context.Context, p *process, lib library, stop fun
 func (n *nemesis) kill(p *process) error { n.shoot(p); return nil }
 func (n *nemesis) stop(p *process) error { return p.stop() }
 
+// restart ends p in some way and starts it again.
+func (n *nemesis) restart(ctx context.Context, p *process, end func(*process) error) error {
+	if err := end(p); err != nil {
+		return err
+	}
+	return n.start(ctx, p)
+}
+
+// electAcross makes q run p's library for an election, in which p learns what it can of
+// q, and its own again for another, and reports whether p was elected by q's vote both
+// times.
+func (n *nemesis) electAcross(ctx context.Context, p, q *process) (bool, error) {
+	usual := q.library()
+	if err := n.replace(ctx, q, p.library(), n.kill); err != nil {
+		return false, err
+	}
+	before, err := elected(n, ctx, p, q)
+	if err != nil {
+		return false, err
+	}
+	if err := n.replace(ctx, q, usual, n.kill); err != nil {
+		return false, err
+	}
+	after, err := elected(n, ctx, p, q)
+	return before && after, err
+}
+
 // takeOver lets lib run on the data of p for a while, and lead.
 func (n *nemesis) takeOver(ctx context.Context, p *process, lib library) error {
 	usual := p.library()

@@ -60,10 +60,12 @@ func (n *nemesis) leader(ctx context.Context, not *process) (*process, error) {
 }
 
 // whole waits until every server runs, follows one leader, and has applied what
-// that one had applied when it was first seen.
+// that one had applied when it was first seen. A leader of hashicorp/raft that is
+// seen to be wedged is cured.
 func (n *nemesis) whole(ctx context.Context) error {
 	var goal int
-	return n.c.await(ctx, recovery, "all follow one leader and have caught up", func() bool {
+	var stall stall
+	err := n.c.await(ctx, recovery, "all follow one leader and have caught up", func() bool {
 		lead := n.c.leader()
 		if lead == nil {
 			return false
@@ -71,11 +73,21 @@ func (n *nemesis) whole(ctx context.Context) error {
 		if s, _ := n.c.last(lead); goal == 0 {
 			goal = s.Count
 		}
+		if stall.see(n.c, lead) {
+			return true
+		}
 		return !slices.ContainsFunc(n.c.members(), func(p *process) bool {
 			s, up := n.c.last(p)
 			return !up || time.Since(s.at) > fresh || s.Leader != lead.id || s.Count < goal
 		})
 	})
+	if err != nil || !stall.found {
+		return err
+	}
+	if err := n.cure(ctx, stall.leader); err != nil {
+		return err
+	}
+	return n.whole(ctx)
 }
 
 // converge waits until all servers have the same log and the same state and
@@ -167,17 +179,16 @@ func (n *nemesis) restartAll(ctx context.Context) error {
 // with restarts p with further flags for the time of f.
 func (n *nemesis) with(ctx context.Context, p *process, flags []string, f func() (bool, error)) (bool, error) {
 	usual := p.flags()
-	restart := func(flags []string) error {
+	set := func(flags []string) error {
 		p.setFlags(flags)
-		n.shoot(p)
-		return n.start(ctx, p)
+		return n.restart(ctx, p, n.kill)
 	}
-	if err := restart(append(usual, flags...)); err != nil {
+	if err := set(append(usual, flags...)); err != nil {
 		return false, err
 	}
 	shown, err := f()
 	if err != nil {
 		return false, err
 	}
-	return shown, restart(usual)
+	return shown, set(usual)
 }

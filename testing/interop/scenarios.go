@@ -55,7 +55,7 @@ func succeeded(f func(n *nemesis, ctx context.Context, p *process) (*process, er
 
 func follows(n *nemesis, ctx context.Context, _, q *process) error { return n.follow(ctx, q) }
 
-func installs(n *nemesis, ctx context.Context, _, q *process) error { return n.lag(ctx, q) }
+func installs(n *nemesis, ctx context.Context, _, q *process) (bool, error) { return n.lag(ctx, q) }
 
 // elected: q's vote makes p the leader.
 func elected(n *nemesis, ctx context.Context, p, q *process) (bool, error) {
@@ -94,7 +94,10 @@ var (
 // directed are the scenarios for any two servers of different libraries.
 var directed = []scenario{
 	{"replication", led(follows)},
-	{"snapshot", led(installs)},
+	{"snapshot", caughtUp(installs)},
+	{"follower stopped and started", led(func(n *nemesis, ctx context.Context, _, q *process) error {
+		return n.restart(ctx, q, n.stop)
+	})},
 	{"large entries", caughtUp((*nemesis).largeEntries)},
 	{"demote, promote", changed(demote, addVoter)},
 	{"remove, add voter", changed(remove, addVoter)},
@@ -115,7 +118,7 @@ var alone = []scenario{
 	{"leader paused", succeeded((*nemesis).pauseLeader)},
 	{"leader removes itself", succeeded((*nemesis).removeLeader)},
 	{"snapshot, one trailing entry", func(n *nemesis, ctx context.Context, p, q *process) (bool, error) {
-		return n.with(ctx, p, barely, func() (bool, error) { return led(installs)(n, ctx, p, q) })
+		return n.with(ctx, p, barely, func() (bool, error) { return caughtUp(installs)(n, ctx, p, q) })
 	}},
 	{"Restore by a user", caughtUp((*nemesis).userRestore)},
 	{"new server, nonvoter first", joined(addNonvoter, addVoter)},
@@ -124,6 +127,9 @@ var alone = []scenario{
 	}},
 	{"election, voter has no pre-vote", func(n *nemesis, ctx context.Context, p, q *process) (bool, error) {
 		return n.with(ctx, q, directly, func() (bool, error) { return elected(n, ctx, p, q) })
+	}},
+	{"election after a downgrade", func(n *nemesis, ctx context.Context, p, q *process) (bool, error) {
+		return n.electAcross(ctx, p, q)
 	}},
 	{"run on the other's data", func(n *nemesis, ctx context.Context, p, q *process) (bool, error) {
 		return true, n.takeOver(ctx, q, p.library())
@@ -136,7 +142,7 @@ var alone = []scenario{
 // several are the scenarios for clusters of three libraries and more.
 var several = []scenario{
 	{"replication, several libraries", led(follows)},
-	{"snapshot, several libraries", led(installs)},
+	{"snapshot, several libraries", caughtUp(installs)},
 	{"membership, several libraries", changed(demote, addVoter, remove, addVoter)},
 	{"transfer, several libraries", transferred},
 	{"run on data, several libraries", func(n *nemesis, ctx context.Context, p, q *process) (bool, error) {
@@ -147,15 +153,15 @@ var several = []scenario{
 // The scenarios for servers of protocol versions 2 and 3, named by the leader's and
 // the other's.
 var protocols = struct{ both2, lead2, lead3 scenario }{
-	scenario{"protocol 2 leads 2", led(protocol)},
-	scenario{"protocol 2 leads 3", led(protocol)},
-	scenario{"protocol 3 leads 2", led(protocol)},
+	scenario{"protocol 2 leads 2", caughtUp(protocol)},
+	scenario{"protocol 2 leads 3", caughtUp(protocol)},
+	scenario{"protocol 3 leads 2", caughtUp(protocol)},
 }
 
 // protocol does to q what protocol version 2 has.
-func protocol(n *nemesis, ctx context.Context, _, q *process) error {
+func protocol(n *nemesis, ctx context.Context, _, q *process) (bool, error) {
 	if err := n.change(ctx, q, remove, addVoter); err != nil {
-		return err
+		return false, err
 	}
 	return n.lag(ctx, q)
 }

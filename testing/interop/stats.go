@@ -24,6 +24,8 @@ type stats struct {
 	dead      int // entries of no history, below a snapshot
 	verified  int // leaders confirmed by VerifyLeader
 	stale     int // of them wrongly, by a peer
+	wedged    int // leaders of a peer that replicated no more
+	fallen    int // terms of a peer that fell while it ran
 }
 
 // action is how often something was done and how long that took at most.
@@ -55,6 +57,8 @@ func (s *stats) add(t stats) {
 	s.dead += t.dead
 	s.verified += t.verified
 	s.stale += t.stale
+	s.wedged += t.wedged
+	s.fallen += t.fallen
 }
 
 func addAll[K comparable](sum, m map[K]int) {
@@ -72,8 +76,8 @@ func (s stats) print(out io.Writer, withActions bool) {
 	printCounts(out, "leadership transferred by", s.transfers)
 	printCounts(out, "membership changes", s.members)
 	printCounts(out, "starts on the other's data", s.taken)
-	fmt.Fprintf(out, "leaders confirmed: %d, of them wrongly by a peer: %d; entries of no history below a snapshot: %d\n",
-		s.verified, s.stale, s.dead)
+	fmt.Fprintf(out, "leaders confirmed: %d; faults of peers: %d confirmed wrongly, %d wedged, %d terms that fell, %d entries of no history below a snapshot\n",
+		s.verified, s.stale, s.wedged, s.fallen, s.dead)
 	if !withActions {
 		return
 	}

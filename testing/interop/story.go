@@ -96,7 +96,12 @@ func upgrade(name string) story {
 			for _, p := range s.c.members() {
 				steps = append(steps,
 					step{"change the library", func(ctx context.Context) error { return n.replace(ctx, p, to, stop) }},
-					step{"lead", func(ctx context.Context) error { return n.lead(ctx, p) }})
+					step{"lead", func(ctx context.Context) error {
+						if err := n.lead(ctx, p); err != nil {
+							return err
+						}
+						return n.follow(ctx, p)
+					}})
 			}
 			steps = append(steps, step{scenario, func(ctx context.Context) error {
 				if err := s.checkpoint(ctx); err != nil {
@@ -124,8 +129,7 @@ func mixProtocols(s *session) []step {
 					continue
 				}
 				p.setFlags([]string{flag})
-				n.shoot(p)
-				if err := n.start(ctx, p); err != nil {
+				if err := n.restart(ctx, p, n.kill); err != nil {
 					return err
 				}
 			}
