@@ -321,7 +321,11 @@ func (r *Raft) flush() {
 		r.flushLeader()
 	}
 	r.flushTaking()
-	r.writer.flush(r.now, r.commit)
+	if r.state != Shutdown {
+		// After a failed write that ends the node nothing may follow: it would lie
+		// behind a gap, or on top of what was to be deleted first.
+		r.writer.flush(r.now, r.commit)
+	}
 	r.publish() // before futures complete that depend on it
 	if r.lead != nil {
 		r.lead.reads.complete(r.applied())
