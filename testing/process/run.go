@@ -164,9 +164,12 @@ func (s *session) story(ctx context.Context) error {
 	return s.judge()
 }
 
-// suffer lets a fault happen and waits until the cluster has recovered.
+// suffer lets a fault happen to a cluster at work and waits until it has recovered.
 func (s *session) suffer(ctx context.Context, f fault) error {
 	s.setDoing(f.name)
+	if err := s.atWork(ctx); err != nil {
+		return err
+	}
 	if err := f.run(ctx); err != nil {
 		return err
 	}
@@ -183,6 +186,17 @@ func (s *session) suffer(ctx context.Context, f fault) error {
 	s.felt[f.name]++
 	s.worst[f.name] = max(s.worst[f.name], took.Round(100*time.Millisecond))
 	return nil
+}
+
+// atWork waits until clients have asked for something: a fault of an idle cluster
+// shows little.
+func (s *session) atWork(ctx context.Context) error {
+	const enough = 50
+	before, _ := s.clients.snapshot()
+	return s.c.await(ctx, "clients are at work", func() bool {
+		now, _ := s.clients.snapshot()
+		return len(now) >= len(before)+enough
+	})
 }
 
 // rest holds the clients and compares the nodes' states.
