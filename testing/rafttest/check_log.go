@@ -455,7 +455,9 @@ func (l *logProbe) checkConcurrency() {
 	var readers []<-chan struct{}
 	for i := range uint64(2) {
 		readers = append(readers, l.spawn(func() {
-			for rng := rand.New(rand.NewPCG(i, 0)); !stop.Load() && !l.failed(); {
+			rng := rand.New(rand.NewPCG(i, 0))
+			for last := false; !last; { // the last time when all is written
+				last = stop.Load() || l.failed()
 				look()
 				read(rng)
 			}

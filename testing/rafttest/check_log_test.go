@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -227,26 +227,51 @@ func TestCheckLogStoreFindsFaults(t *testing.T) {
 		}
 		return err
 	}}, map[string]string{"ReusedLogKeepsData": "has written into the slice"})
-	var written sync.Mutex
-	busy := false
-	add("no entry is read while one is written", faultyLog{put: func(s raft.LogStore, logs []*raft.Log) error {
-		written.Lock()
-		busy = true
-		written.Unlock()
-		time.Sleep(time.Millisecond)
-		err := s.StoreLogs(logs)
-		written.Lock()
-		busy = false
-		written.Unlock()
-		return err
-	}, get: func(s raft.LogStore, index uint64, log *raft.Log) error {
-		written.Lock()
-		defer written.Unlock()
-		if busy {
-			return raft.ErrLogNotFound
+	// What goes wrong while entries are written only.
+	beside := func(name string, f func(busy func() bool) faultyLog, found string) {
+		var writing atomic.Bool
+		faulty := f(writing.Load)
+		faulty.put = func(s raft.LogStore, logs []*raft.Log) error {
+			writing.Store(true)
+			defer writing.Store(false)
+			time.Sleep(time.Millisecond)
+			return s.StoreLogs(logs)
 		}
-		return s.GetLog(index, log)
-	}}, map[string]string{"ReadersBesideAWriter": "of an entry that is stored: log not found"})
+		add(name, faulty, map[string]string{"ReadersBesideAWriter": found})
+	}
+	beside("no entry is read while one is written", func(busy func() bool) faultyLog {
+		return faultyLog{get: func(s raft.LogStore, index uint64, log *raft.Log) error {
+			if busy() {
+				return raft.ErrLogNotFound
+			}
+			return s.GetLog(index, log)
+		}}
+	}, "of an entry that is stored: log not found")
+	beside("entries are torn while one is written", func(busy func() bool) faultyLog {
+		return faultyLog{get: func(s raft.LogStore, index uint64, log *raft.Log) error {
+			err := s.GetLog(index, log)
+			if busy() && err == nil {
+				log.Data = log.Data[:1]
+			}
+			return err
+		}}
+	}, "beside a writer: Data is")
+	beside("LastIndex is 0 while entries are written", func(busy func() bool) faultyLog {
+		return faultyLog{last: func(s raft.LogStore) (uint64, error) {
+			if busy() {
+				return 0, nil
+			}
+			return s.LastIndex()
+		}}
+	}, "LastIndex beside a writer is 0")
+	beside("FirstIndex is 1 while entries are written", func(busy func() bool) faultyLog {
+		return faultyLog{first: func(s raft.LogStore) (uint64, error) {
+			if busy() {
+				return 1, nil
+			}
+			return s.FirstIndex()
+		}}
+	}, "FirstIndex beside a writer is 1")
 	add("a panic", faultyLog{last: func(raft.LogStore) (uint64, error) { panic("oops") }}, map[string]string{"EmptyStore": "panic: oops", "ReadersBesideAWriter": "panic: oops"})
 	released := make(chan struct{})
 	hang := add("a hang", faultyLog{last: func(raft.LogStore) (uint64, error) {

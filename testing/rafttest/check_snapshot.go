@@ -301,7 +301,8 @@ func (s *snapshotProbe) checkConcurrency() {
 	var readers []<-chan struct{}
 	for range 3 {
 		readers = append(readers, s.spawn(func() {
-			for !stop.Load() && !s.failed() {
+			for last := false; !last; { // the last time when all is written
+				last = stop.Load() || s.failed()
 				look()
 			}
 		}))

@@ -231,6 +231,17 @@ func TestCheckSnapshotStoreFindsFaults(t *testing.T) {
 	use("a reader gets what is newest", func(_ string, s raft.SnapshotStore) raft.SnapshotStore {
 		return &faultySnapshots{SnapshotStore: s, read: func(r io.ReadCloser) io.ReadCloser { return &newestReader{r, s, 0} }}
 	}, map[string]string{"ReaderOutlivesItsSnapshot": "have changed"})
+	add("the newest is not listed", faultySnapshots{list: func(metas []*raft.SnapshotMeta) []*raft.SnapshotMeta {
+		if len(metas) > 1 {
+			metas = metas[1:]
+		}
+		return metas
+	}}, map[string]string{"ReadersBesideAWriter": "as the newest, but", "Retention": "List returns"})
+	add("a snapshot is listed twice", faultySnapshots{list: func(metas []*raft.SnapshotMeta) []*raft.SnapshotMeta {
+		return append(slices.Clone(metas[:min(len(metas), 1)]), metas...)
+	}}, map[string]string{"Order": "twice"})
+	use("nothing can be opened", func(_ string, s raft.SnapshotStore) raft.SnapshotStore { return &closedStore{s} },
+		map[string]string{"ContentAndMeta": "can't be opened: no, thanks", "ReadersBesideAWriter": "Open of the newest snapshot beside a writer: no, thanks"})
 	add("List loses all", faultySnapshots{list: func(metas []*raft.SnapshotMeta) []*raft.SnapshotMeta { return nil }}, map[string]string{"ReadersBesideAWriter": "List beside a writer returns nothing"})
 	faults = append(faults, fault{
 		name: "nothing survives",
@@ -255,6 +266,11 @@ func (a *anyID) Open(id string) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	}
 	return &raft.SnapshotMeta{ID: id}, io.NopCloser(bytes.NewReader(nil)), nil
 }
+
+// closedStore opens nothing.
+type closedStore struct{ raft.SnapshotStore }
+
+func (closedStore) Open(string) (*raft.SnapshotMeta, io.ReadCloser, error) { return nil, nil, errFault }
 
 // unchecked reads a FileSnapshotStore's files and believes them.
 type unchecked struct {

@@ -119,11 +119,27 @@ func (f *faultyPipeline) Close() error {
 	return f.AppendPipeline.Close()
 }
 
-// faultyFuture is a good future but for its response and its error.
+// faultyFuture is a good future but for what is set.
 type faultyFuture struct {
 	raft.AppendFuture
+	request  *raft.AppendEntriesRequest
+	start    *time.Time
 	response *raft.AppendEntriesResponse
 	silent   bool // no error
+}
+
+func (f *faultyFuture) Request() *raft.AppendEntriesRequest {
+	if f.request != nil {
+		return f.request
+	}
+	return f.AppendFuture.Request()
+}
+
+func (f *faultyFuture) Start() time.Time {
+	if f.start != nil {
+		return *f.start
+	}
+	return f.AppendFuture.Start()
 }
 
 func (f *faultyFuture) Response() *raft.AppendEntriesResponse {
@@ -182,6 +198,25 @@ func faultyTransports(open func() faultyTransport, note func(*raft.InmemTranspor
 			f.InmemTransport = all[i].(*raft.InmemTransport)
 			note(f.InmemTransport)
 			all[i] = &f
+		}
+		return all, err
+	})
+}
+
+// delivering is the suite for transports whose AppendEntries arrive as deliver makes
+// them.
+func delivering(deliver func(request any, answer chan raft.RPCResponse) raft.RPC) suite {
+	return transportSuite(func(n int, timeout time.Duration) ([]raft.Transport, error) {
+		all, err := openInmem(n, timeout)
+		queues := map[raft.ServerAddress]chan raft.RPC{}
+		for i, trans := range all {
+			queues[trans.LocalAddr()] = make(chan raft.RPC, 1)
+			all[i] = &faultyTransport{InmemTransport: trans.(*raft.InmemTransport), consumer: queues[trans.LocalAddr()],
+				append: func(_ *raft.InmemTransport, target raft.ServerAddress, req *raft.AppendEntriesRequest, _ *raft.AppendEntriesResponse) error {
+					answer := make(chan raft.RPCResponse, 1)
+					queues[target] <- deliver(req, answer)
+					return (<-answer).Error
+				}}
 		}
 		return all, err
 	})
@@ -277,23 +312,33 @@ func TestCheckTransportFindsFaults(t *testing.T) {
 		}
 		return nil
 	}), map[string]string{"HandlersError": "but the sender gets no, thanks"})
+	add("a refusal breaks what follows it", func() faultyTransport {
+		var refused atomic.Bool
+		return faultyTransport{vote: func(t *raft.InmemTransport, target raft.ServerAddress, req *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+			if refused.Load() {
+				return errFault
+			}
+			err := t.RequestVote("", target, req, resp)
+			refused.Store(err != nil)
+			return err
+		}}
+	}, map[string]string{"HandlersError": "after a refused one: no, thanks"})
 	add("errors are lost", votes(func(*raft.RequestVoteResponse, error) error { return nil }), map[string]string{
 		"HandlersError": "but the sender gets <nil>", "SilentPeer": "returns no error", "UnknownPeer": "returns no error",
 		"ClosedPeer": "returns no error", "Close": "returns no error", "LateAnswer": "not answered returns no error"})
 	add("the receiver shares the sender's request", nil, map[string]string{"RequestIsTheReceivers": "has changed: Term is 99"}).suite =
-		transportSuite(func(n int, timeout time.Duration) ([]raft.Transport, error) {
-			all, err := openInmem(n, timeout)
-			queues := map[raft.ServerAddress]chan raft.RPC{}
-			for i, trans := range all {
-				queues[trans.LocalAddr()] = make(chan raft.RPC, 1)
-				all[i] = &faultyTransport{InmemTransport: trans.(*raft.InmemTransport), consumer: queues[trans.LocalAddr()],
-					append: func(_ *raft.InmemTransport, target raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-						answer := make(chan raft.RPCResponse, 1)
-						queues[target] <- raft.RPC{Command: req, RespChan: answer}
-						return (<-answer).Error
-					}}
-			}
-			return all, err
+		delivering(func(request any, answer chan raft.RPCResponse) raft.RPC {
+			return raft.RPC{Command: request, RespChan: answer}
+		})
+	add("a request has a Reader without a snapshot", nil, map[string]string{"RequestIsTheReceivers": "came with Reader"}).suite =
+		delivering(func(request any, answer chan raft.RPCResponse) raft.RPC {
+			return raft.RPC{Command: request, RespChan: answer, Reader: failingReader{}}
+		})
+	add("there is no room for an answer", nil, map[string]string{"RequestIsTheReceivers": "has no room for an answer"}).suite =
+		delivering(func(request any, answer chan raft.RPCResponse) raft.RPC {
+			narrow := make(chan raft.RPCResponse)
+			go func() { answer <- <-narrow }()
+			return raft.RPC{Command: request, RespChan: narrow}
 		})
 	add("two calls at once swap their answers", func() faultyTransport {
 		var mu sync.Mutex
@@ -377,6 +422,12 @@ func TestCheckTransportFindsFaults(t *testing.T) {
 	}, map[string]string{"Close": "a second Close: no, thanks"})
 	add("a pipeline's futures are out of order", pipes(futures(2, func(f []raft.AppendFuture) { f[0], f[1] = f[1], f[0] })),
 		map[string]string{"PipelineOrder": "future 1 of a pipeline has the answer"})
+	add("a pipeline's futures have other requests", pipes(futures(1, func(f []raft.AppendFuture) {
+		f[0] = &faultyFuture{AppendFuture: f[0], request: &raft.AppendEntriesRequest{}}
+	})), map[string]string{"PipelineOrder": "has another request"})
+	add("a pipeline's futures don't know when they were sent", pipes(futures(1, func(f []raft.AppendFuture) {
+		f[0] = &faultyFuture{AppendFuture: f[0], start: new(time.Time)}
+	})), map[string]string{"PipelineOrder": "after the pipeline was opened"})
 	add("a pipeline's refusals are lost", pipes(futures(1, func(f []raft.AppendFuture) { f[0] = &faultyFuture{AppendFuture: f[0], silent: true} })),
 		map[string]string{"PipelineRefusal": "but its future has the error <nil>"})
 	add("a refused response is not zero", pipes(futures(1, func(f []raft.AppendFuture) {
