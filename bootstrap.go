@@ -57,18 +57,24 @@ func bootstrapEntry(conf *Config, configuration Configuration, trans Transport) 
 	if err != nil {
 		return nil, err
 	}
-	entry.Index, entry.Term = 1, 1
+	entry.Index, entry.Term = 1, bootstrapTerm
 	return &entry, nil
 }
 
+// bootstrapTerm is the term of the first entry of every cluster. Nobody is elected in it,
+// so a server that has this term and nothing else has heard of no leader: a crash came
+// between the two writes of its bootstrap.
+const bootstrapTerm = 1
+
 // HasExistingState reports whether the stores hold anything of an earlier life: a
-// term, an entry or a snapshot.
+// term, an entry or a snapshot. The term of a bootstrap that a crash has interrupted is
+// none: the bootstrap can be repeated.
 func HasExistingState(logs LogStore, stable StableStore, snaps SnapshotStore) (bool, error) {
 	term, err := stableUint64(stable, keyCurrentTerm)
 	if err != nil {
 		return false, fmt.Errorf("failed to read current term: %w", err)
 	}
-	if term > 0 {
+	if term > bootstrapTerm {
 		return true, nil
 	}
 	last, err := logs.LastIndex()

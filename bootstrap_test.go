@@ -228,6 +228,26 @@ func TestBootstrapCluster(t *testing.T) {
 	}
 }
 
+// A crash between the two writes does no harm: the bootstrap is repeated, before the node
+// runs or while it does.
+func TestBootstrapInterrupted(t *testing.T) {
+	d := newOffline()
+	d.before = failOn("StoreLog")
+	if err := BootstrapCluster(testConfig(), d, d, d.snaps(t), addrTransport{}, members("A")); !errors.Is(err, errInjected) {
+		t.Fatal(err)
+	}
+	d.before = failOn("nothing")
+	if term, err := d.GetUint64(keyCurrentTerm); term != bootstrapTerm || err != nil {
+		t.Fatalf("term %d, %v", term, err)
+	}
+	if err := BootstrapCluster(testConfig(), d, d, d.snaps(t), addrTransport{}, members("A")); err != nil {
+		t.Error(err)
+	}
+	if got, want := d.mustPlan(t), "term 1, last 1@1, snapshot 0, 1 entries, (A) of 1"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 func TestBootstrapClusterFails(t *testing.T) {
 	for _, tt := range []struct {
 		servers, failing, want string
@@ -272,7 +292,8 @@ func TestHasExistingState(t *testing.T) {
 		want bool
 	}{
 		{"nothing", func(t *testing.T, d *offline) {}, false},
-		{"a term", func(t *testing.T, d *offline) { d.write(t, 1, 1) }, true},
+		{"a term", func(t *testing.T, d *offline) { d.write(t, 1, 2) }, true},
+		{"the term of a bootstrap that was interrupted", func(t *testing.T, d *offline) { d.write(t, 1, 1) }, false},
 		{"an entry", func(t *testing.T, d *offline) { d.write(t, 1, 0, "x") }, true},
 		{"a snapshot", func(t *testing.T, d *offline) { d.snapshot(t, 1, 1, "a", 1) }, true},
 	} {

@@ -2,10 +2,13 @@ package raft
 
 import (
 	"context"
+	"errors"
 	"io"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 )
 
 // A peer that is down does not keep the log from being compacted (P1).
@@ -70,6 +73,83 @@ func TestRefusedBeatIsNoContact(t *testing.T) {
 				t.Errorf("the answer %+v counts: contact moved by %v, round from %d to %d",
 					*resp, p.contact.Sub(before.contact), before.confirmed, p.confirmed)
 			}
+		}
+	}
+}
+
+// Which snapshots a follower takes (R11): those that tell it something new and do not
+// take it back.
+func TestJudgeSnapshot(t *testing.T) {
+	s := newStage(t)
+	s.do([]string{"cluster", "3"})
+	r := s.node("n2").raft
+	r.log.reset(entryID{10, 2})
+	r.log.append(parseEntries(t, "11@2 12@2 13@3 14@3"))
+	r.log.durable = 13
+	r.fsm.applied.Store(12)
+	for _, tt := range []struct {
+		id          entryID
+		wanted, has bool
+	}{
+		{entryID{5, 1}, false, true},  // below our own: the log does not know it any more
+		{entryID{10, 2}, false, true}, // our own
+		{entryID{12, 2}, false, true}, // applied
+		{entryID{13, 3}, false, true}, // in the log, on disk
+		{entryID{13, 4}, true, false}, // the log has another history
+		{entryID{14, 3}, true, false}, // not on disk yet
+		{entryID{20, 4}, true, false},
+	} {
+		if wanted, has := r.judgeSnapshot(tt.id); wanted != tt.wanted || has != tt.has {
+			t.Errorf("%v: wanted %v, has %v, want %v, %v", tt.id, wanted, has, tt.wanted, tt.has)
+		}
+	}
+}
+
+// What lies above a leader's own snapshot in its store was received or restored and given
+// up since: it is of another history and is not sent.
+func TestOpenNewestOfThisLog(t *testing.T) {
+	files, err := NewFileSnapshotStoreWithLogger(t.TempDir(), 3, hclog.NewNullLogger())
+	must(t, err)
+	for _, index := range []uint64{5, 10} {
+		sink, err := files.Create(1, index, 1, Configuration{}, 1, addrTransport{})
+		must(t, err)
+		must(t, sink.Close())
+	}
+	for upTo, want := range map[uint64]uint64{4: 0, 5: 5, 9: 5, 10: 10, 11: 10} {
+		meta, source, err := openNewest(files, upTo, hclog.NewNullLogger())
+		if want == 0 {
+			if !errors.Is(err, errNoSnapshots) {
+				t.Errorf("up to %d: %v, %v", upTo, meta, err)
+			}
+			continue
+		}
+		must(t, err)
+		must(t, source.Close())
+		if meta.Index != want {
+			t.Errorf("up to %d: the snapshot at %d, want %d", upTo, meta.Index, want)
+		}
+	}
+}
+
+// A snapshot that is installed when its term is over is not acknowledged to its sender (R11).
+func TestInstallAnsweredInLaterTerm(t *testing.T) {
+	s := newStage(t)
+	s.do([]string{"cluster", "3"})
+	r := s.node("n2").raft
+	for _, tt := range []struct {
+		term uint64 // of the request
+		err  error
+		want InstallSnapshotResponse
+	}{
+		{r.hard.term, nil, InstallSnapshotResponse{Term: r.hard.term, Success: true}},
+		{r.hard.term, io.ErrUnexpectedEOF, InstallSnapshotResponse{Term: r.hard.term}},
+		{r.hard.term - 1, nil, InstallSnapshotResponse{Term: r.hard.term}},
+	} {
+		answer := make(chan RPCResponse, 1)
+		r.answerInstall(&intake{rpc: RPC{RespChan: answer}, req: &InstallSnapshotRequest{Term: tt.term}}, tt.err)
+		got := <-answer
+		if resp := got.Response.(*InstallSnapshotResponse); resp.Success != tt.want.Success || resp.Term != tt.want.Term || got.Error != tt.err {
+			t.Errorf("a snapshot of term %d that ended with %v in term %d: %+v, %v", tt.term, tt.err, r.hard.term, *resp, got.Error)
 		}
 	}
 }

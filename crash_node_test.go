@@ -278,7 +278,7 @@ func withLog(restored []string, log raft.LogStore, snapshot string, last uint64)
 
 // check checks that a node has what it owes.
 func (o owed) check(r *raft.Raft, commands func() ([]string, error)) error {
-	if n := len(r.GetConfiguration().Configuration().Servers); o.configured && n == 0 {
+	if n := len(r.GetConfiguration().Configuration().Servers); n == 0 {
 		return errors.New("it has no configuration")
 	}
 	got, err := commands()

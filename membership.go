@@ -102,7 +102,7 @@ func (r *Raft) bootstrap(c *bootstrapCall) {
 		c.future.respond(err)
 		return
 	}
-	if r.hard.term > 0 || r.log.last.index > 0 {
+	if r.hard.term > bootstrapTerm || r.log.last.index > 0 {
 		c.future.respond(ErrCantBootstrap)
 		return
 	}
@@ -111,7 +111,7 @@ func (r *Raft) bootstrap(c *bootstrapCall) {
 		c.future.respond(err)
 		return
 	}
-	r.become(Follower, 1)
+	r.become(Follower, bootstrapTerm)
 	r.accept([]*Log{entry})
 	r.writer.whenSynced(c.future.respond)
 }

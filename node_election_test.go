@@ -212,6 +212,11 @@ func TestNodeBootstrapLater(t *testing.T) {
 			t.Fatalf("%v with term %d", n, n.CurrentTerm())
 		}
 		c.want(n.BootstrapCluster(c.configuration()), raft.ErrNotVoter)
+		n.stop() // a crash in the middle of a bootstrap has left its term
+		if err := n.disk.SetUint64([]byte("CurrentTerm"), 1); err != nil {
+			t.Fatal(err)
+		}
+		n.start()
 		own := raft.Configuration{Servers: []raft.Server{{ID: n.id, Address: n.addr}}}
 		c.must(n.BootstrapCluster(own))
 		c.want(n.BootstrapCluster(own), raft.ErrCantBootstrap)
