@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/raft/testing/internal/child"
 	"github.com/hashicorp/raft/testing/interop/node/control"
 )
 
@@ -149,28 +148,21 @@ func (c *cluster) count(change func(*stats)) {
 	change(&c.stats)
 }
 
-// givenPorts are those that freeAddr has returned, to any cluster of this process.
-var givenPorts sync.Map
+// givenAddrs are those that freeAddr has returned, to any cluster of this process.
+var givenAddrs sync.Map
 
-// freeAddr finds a port that nobody listens on and that it has not given away, below
-// those that the system gives to outgoing connections: a server that is down for a
-// while must get its port back.
+// freeAddr finds an address that nobody listens on and that was not given away: its
+// server may be down.
 func freeAddr() (string, error) {
-	var last error
-	for range 100 {
-		port := 20000 + rand.IntN(12000)
-		if _, given := givenPorts.LoadOrStore(port, true); given {
-			continue
-		}
-		addr := fmt.Sprintf("127.0.0.1:%d", port)
-		l, err := net.Listen("tcp", addr)
+	for {
+		addr, err := child.FreeAddr()
 		if err != nil {
-			last = err
-			continue
+			return "", err
 		}
-		return addr, l.Close()
+		if _, given := givenAddrs.LoadOrStore(addr, true); !given {
+			return addr, nil
+		}
 	}
-	return "", fmt.Errorf("no free port: %w", last)
 }
 
 // now is the driver's clock.

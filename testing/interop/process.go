@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -18,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hashicorp/raft/testing/internal/child"
 	"github.com/hashicorp/raft/testing/interop/node/control"
 )
 
@@ -37,11 +36,9 @@ type process struct {
 
 // incarnation is one run of a process.
 type incarnation struct {
-	cmd    *exec.Cmd
-	stdin  io.Closer     // its end makes the node exit, however the driver dies
-	base   string        // URL of the control interface
-	exited chan struct{} // closed when the process is gone
-	meant  chan struct{} // closed before it is killed on purpose
+	*child.Child
+	base  string        // URL of the control interface
+	meant chan struct{} // closed before it is ended on purpose
 }
 
 // startTimeout bounds the time until a started node answers: it opens its store,
@@ -102,75 +99,57 @@ func (p *process) recover(ctx context.Context, lib library, servers []forced) er
 	return nil
 }
 
-// launch starts a node in a process group of its own and waits for its greeting.
+// launch starts a node and waits for its greeting.
 func launch(logFile *os.File, binary string, args ...string) (*incarnation, error) {
 	cmd := exec.Command(binary, args...)
 	cmd.Stderr = logFile
 	cmd.Env = append(os.Environ(), "GORACE=halt_on_error=1") // a race is a crash
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
+	started, err := child.Start(cmd)
+	if err != nil {
 		return nil, err
 	}
-	live := &incarnation{cmd: cmd, stdin: stdin, exited: make(chan struct{}), meant: make(chan struct{})}
 	greeting := make(chan error, 1)
-	go func() {
-		var hello control.Hello
-		err := json.NewDecoder(bufio.NewReader(stdout)).Decode(&hello)
-		live.base = "http://" + hello.Control
-		greeting <- err
-		_ = cmd.Wait()
-		close(live.exited)
-	}()
+	var hello control.Hello
+	go func() { greeting <- json.NewDecoder(stdout).Decode(&hello) }()
 	select {
 	case err = <-greeting:
 	case <-time.After(startTimeout):
 		err = fmt.Errorf("no greeting within %v", startTimeout)
 	}
 	if err != nil {
-		live.kill()
+		started.Kill()
 		return nil, fmt.Errorf("did not start: %w", err)
 	}
-	return live, nil
+	return &incarnation{started, "http://" + hello.Control, make(chan struct{})}, nil
 }
 
-// kill ends the incarnation with SIGKILL and waits until it is gone.
-func (l *incarnation) kill() {
-	if !l.isMeant() {
-		close(l.meant)
+// end sends a signal that makes the incarnation end by itself and returns how it did.
+func (l *incarnation) end(s syscall.Signal) (*os.ProcessState, error) {
+	close(l.meant)
+	if err := l.Signal(s); err != nil {
+		return nil, err
 	}
-	_ = syscall.Kill(-l.cmd.Process.Pid, syscall.SIGKILL)
-	_ = l.stdin.Close()
-	<-l.exited
+	select {
+	case <-l.Exited():
+	case <-time.After(stopTimeout):
+		return nil, fmt.Errorf("did not end within %v of %v", stopTimeout, s)
+	}
+	state := l.Crashed()
+	l.Kill() // releases what is left
+	return state, nil
 }
 
-// isMeant reports whether the incarnation was told to end.
-func (l *incarnation) isMeant() bool {
+// crashed returns how the incarnation ended if nobody wanted it to, else nil.
+func (l *incarnation) crashed() *os.ProcessState {
 	select {
 	case <-l.meant:
-		return true
+		return nil
 	default:
-		return false
-	}
-}
-
-// crashed reports whether the incarnation ended by itself.
-func (l *incarnation) crashed() bool {
-	if l.isMeant() {
-		return false
-	}
-	select {
-	case <-l.exited:
-		return true
-	default:
-		return false
+		return l.Crashed()
 	}
 }
 
@@ -180,7 +159,7 @@ func (p *process) kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.live != nil {
-		p.live.kill()
+		p.live.Kill()
 		p.live = nil
 	}
 }
@@ -196,19 +175,13 @@ func (p *process) stop() error {
 	if p.live == nil {
 		return nil
 	}
-	live := p.live
-	close(live.meant)
-	if err := syscall.Kill(live.cmd.Process.Pid, syscall.SIGTERM); err != nil {
-		return err
-	}
-	select {
-	case <-live.exited:
-	case <-time.After(stopTimeout):
-		return fmt.Errorf("%s (%s) did not stop within %v, see %s", p.id, p.lib.name, stopTimeout, p.logPath())
+	state, err := p.live.end(syscall.SIGTERM)
+	if err != nil {
+		return fmt.Errorf("%s (%s): %w, see %s", p.id, p.lib.name, err, p.logPath())
 	}
 	p.live = nil
-	if code := live.cmd.ProcessState.ExitCode(); code != 0 {
-		return fmt.Errorf("%s (%s) ended with %v, see %s", p.id, p.lib.name, live.cmd.ProcessState, p.logPath())
+	if state.ExitCode() != 0 {
+		return fmt.Errorf("%s (%s) ended with %v, see %s", p.id, p.lib.name, state, p.logPath())
 	}
 	return nil
 }
@@ -219,7 +192,7 @@ func (p *process) signal(s syscall.Signal) error {
 	if live == nil {
 		return fmt.Errorf("%s is down", p.id)
 	}
-	return syscall.Kill(-live.cmd.Process.Pid, s)
+	return live.Signal(s)
 }
 
 func (p *process) current() *incarnation {
@@ -267,9 +240,12 @@ func (p *process) logPath() string { return filepath.Join(p.dir, "log") }
 
 // checkAlive returns an error if the process ended by itself.
 func (p *process) checkAlive() error {
-	if live := p.current(); live != nil && live.crashed() {
-		return fmt.Errorf("%s (%s) ended by itself: %v, see %s",
-			p.id, p.library().name, live.cmd.ProcessState, p.logPath())
+	live := p.current()
+	if live == nil {
+		return nil
+	}
+	if state := live.crashed(); state != nil {
+		return fmt.Errorf("%s (%s) ended by itself: %v, see %s", p.id, p.library().name, state, p.logPath())
 	}
 	return nil
 }

@@ -95,14 +95,8 @@ func (p *process) quit() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	close(p.live.meant)
-	if err := syscall.Kill(p.live.cmd.Process.Pid, syscall.SIGQUIT); err != nil {
-		return "", err
-	}
-	select {
-	case <-p.live.exited:
-	case <-time.After(stopTimeout):
-		return "", fmt.Errorf("%s (%s) did not die of SIGQUIT within %v", p.id, p.lib.name, stopTimeout)
+	if _, err := p.live.end(syscall.SIGQUIT); err != nil {
+		return "", fmt.Errorf("%s (%s): %w", p.id, p.lib.name, err)
 	}
 	p.live = nil
 	after, err := os.ReadFile(p.logPath())
