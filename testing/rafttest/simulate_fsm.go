@@ -1,0 +1,295 @@
+package rafttest
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+// The properties that FSMs are held to while they run.
+const (
+	differentEntries = "different entries applied"
+	appliedAgain     = "applied index went back"
+	brokenFSMUsed    = "entry applied to an FSM that could not be restored"
+	missingEntry     = "committed entry applied nowhere"
+)
+
+// journal is what the FSMs of a cluster have applied, all of them together.
+type journal struct {
+	violate func(*Violation)
+
+	mu      sync.Mutex
+	applied map[uint64]*raft.Log
+	last    uint64
+}
+
+func newJournal(violate func(*Violation)) *journal {
+	return &journal{violate: violate, applied: map[uint64]*raft.Log{}}
+}
+
+// note records that a server applies an entry, which must be the one that others have
+// applied at its index.
+func (j *journal) note(f *simFSM, e *raft.Log) {
+	j.mu.Lock()
+	known := j.applied[e.Index]
+	if known == nil {
+		c := *e
+		c.Data, c.Extensions = slices.Clone(e.Data), slices.Clone(e.Extensions)
+		j.applied[e.Index] = &c
+		j.last = max(j.last, e.Index)
+	}
+	j.mu.Unlock()
+	if known != nil && !sameEntry(known, e) {
+		j.violate(violation(differentEntries, "%s applies %s, another server applied %s", f.name(), entryString(e), entryString(known)))
+	}
+}
+
+func sameEntry(a, b *raft.Log) bool {
+	return a.Term == b.Term && a.Type == b.Type && bytes.Equal(a.Data, b.Data) && bytes.Equal(a.Extensions, b.Extensions)
+}
+
+func entryString(e *raft.Log) string {
+	return fmt.Sprintf("%d@%d %v %q", e.Index, e.Term, e.Type, e.Data)
+}
+
+// commands returns the committed commands in the order of their indexes.
+func (j *journal) commands() []raft.Log {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var all []raft.Log
+	for i := uint64(1); i <= j.last; i++ {
+		if e := j.applied[i]; e != nil && e.Type == raft.LogCommand {
+			all = append(all, *e)
+		}
+	}
+	return all
+}
+
+// fsmTrouble is what is wrong with an FSM. Its zero value is nothing.
+type fsmTrouble struct {
+	apply    time.Duration // each call of Apply takes so long
+	persist  time.Duration // so long takes a snapshot to be written
+	restore  time.Duration
+	restores int // so many restores fail
+	persists int // so many snapshots fail to be written
+}
+
+// simFSM is the user's FSM on one server, from its start to its end. It reports to the
+// journal, and does what the troubles say.
+//
+// Its snapshots are those of the user's FSM behind a header: the index of the last
+// entry in it.
+type simFSM struct {
+	raft.FSM
+	journal *journal
+	counts  *eventCounts
+
+	mu      sync.Mutex
+	server  raft.ServerID // once it has started
+	trouble fsmTrouble
+
+	// Of the goroutine that calls the FSM.
+	last   uint64
+	broken bool
+}
+
+// newSimFSM wraps an FSM so that it has the optional methods that it has.
+func newSimFSM(user raft.FSM, j *journal, counts *eventCounts) raft.FSM {
+	f := &simFSM{FSM: user, journal: j, counts: counts}
+	switch user := user.(type) {
+	case raft.BatchingFSM:
+		return simBatchingFSM{f, user}
+	case raft.ConfigurationStore:
+		return simConfigurationStore{f, user}
+	}
+	return f
+}
+
+func (f *simFSM) base() *simFSM { return f }
+
+// is changes the troubles.
+func (f *simFSM) is(change func(*fsmTrouble)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(&f.trouble)
+}
+
+func (f *simFSM) troubles() fsmTrouble {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.trouble
+}
+
+// fails takes one of a number of failures.
+func (f *simFSM) fails(left func(*fsmTrouble) *int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := left(&f.trouble)
+	if *n == 0 {
+		return false
+	}
+	*n--
+	return true
+}
+
+// begin marks the end of the node's start: restores from now on are of snapshots that
+// a leader sent.
+func (f *simFSM) begin(server raft.ServerID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.server = server
+}
+
+// name is the server's, empty while that starts.
+func (f *simFSM) name() raft.ServerID {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.server
+}
+
+// dawdle sleeps for a time that a trouble says, or until it ends.
+func (f *simFSM) dawdle(trouble func(*fsmTrouble) time.Duration) {
+	const slice = 100 * time.Millisecond
+	for slept := time.Duration(0); ; slept += slice {
+		t := f.troubles()
+		left := trouble(&t) - slept
+		if left <= 0 {
+			return
+		}
+		time.Sleep(min(left, slice))
+	}
+}
+
+func (f *simFSM) Apply(e *raft.Log) interface{} {
+	f.take(e)
+	return f.FSM.Apply(e)
+}
+
+// take is the part of applying an entry that does not depend on the user's FSM.
+func (f *simFSM) take(e *raft.Log) {
+	f.dawdle(func(t *fsmTrouble) time.Duration { return t.apply })
+	f.journal.note(f, e)
+	if f.broken {
+		f.journal.violate(violation(brokenFSMUsed, "%s applies %s", f.name(), entryString(e)))
+	}
+	if e.Index <= f.last {
+		f.journal.violate(violation(appliedAgain, "%s applies %s after %d", f.name(), entryString(e), f.last))
+	}
+	f.last = e.Index
+}
+
+func (f *simFSM) Snapshot() (raft.FSMSnapshot, error) {
+	user, err := f.FSM.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	return &simSnapshot{user, f, f.last}, nil
+}
+
+var errTrouble = errors.New("rafttest: the simulation makes it fail")
+
+// Restore restores what simSnapshot has written.
+func (f *simFSM) Restore(r io.ReadCloser) error {
+	var header [8]byte
+	if _, err := io.ReadFull(r, header[:]); err != nil {
+		f.broken = true
+		return errors.Join(err, r.Close())
+	}
+	f.dawdle(func(t *fsmTrouble) time.Duration { return t.restore })
+	index := binary.BigEndian.Uint64(header[:])
+	if index < f.last && !f.broken {
+		f.journal.violate(violation(appliedAgain, "%s restores a snapshot at %d after it has applied %d", f.name(), index, f.last))
+	}
+	if f.fails(func(t *fsmTrouble) *int { return &t.restores }) {
+		f.counts.add(&f.counts.n.FailedRestores)
+		f.broken = true
+		return errors.Join(errTrouble, r.Close())
+	}
+	err := f.FSM.Restore(r)
+	f.broken = err != nil
+	if err == nil {
+		f.last = index
+		f.countInstall()
+	}
+	return err
+}
+
+func (f *simFSM) countInstall() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.server != "" {
+		f.counts.add(&f.counts.n.Installs)
+	}
+}
+
+// simSnapshot puts the header before the user's snapshot.
+type simSnapshot struct {
+	raft.FSMSnapshot
+	fsm   *simFSM
+	index uint64
+}
+
+func (s *simSnapshot) Persist(sink raft.SnapshotSink) error {
+	if _, err := sink.Write(binary.BigEndian.AppendUint64(nil, s.index)); err != nil {
+		return errors.Join(err, sink.Cancel())
+	}
+	s.fsm.dawdle(func(t *fsmTrouble) time.Duration { return t.persist })
+	if s.fsm.fails(func(t *fsmTrouble) *int { return &t.persists }) {
+		s.fsm.counts.add(&s.fsm.counts.n.FailedSnapshots)
+		return errors.Join(errTrouble, sink.Cancel())
+	}
+	err := s.FSMSnapshot.Persist(sink)
+	if err == nil {
+		s.fsm.counts.add(&s.fsm.counts.n.Snapshots)
+	}
+	return err
+}
+
+// simBatchingFSM is a simFSM around an FSM that takes batches.
+type simBatchingFSM struct {
+	*simFSM
+	user raft.BatchingFSM
+}
+
+func (f simBatchingFSM) ApplyBatch(entries []*raft.Log) []interface{} {
+	for _, e := range entries {
+		f.take(e)
+	}
+	return f.user.ApplyBatch(entries)
+}
+
+// simConfigurationStore is a simFSM around an FSM that wants configurations.
+type simConfigurationStore struct {
+	*simFSM
+	user raft.ConfigurationStore
+}
+
+func (f simConfigurationStore) StoreConfiguration(index uint64, c raft.Configuration) {
+	f.user.StoreConfiguration(index, c)
+}
+
+// stateOf returns the state of an FSM as its snapshot. Nobody else may use the FSM.
+func stateOf(fsm raft.FSM) ([]byte, error) {
+	snapshot, err := fsm.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	defer snapshot.Release()
+	var sink stateSink
+	err = snapshot.Persist(&sink)
+	return sink.Bytes(), err
+}
+
+// stateSink keeps a snapshot in memory.
+type stateSink struct{ bytes.Buffer }
+
+func (*stateSink) Close() error  { return nil }
+func (*stateSink) Cancel() error { return nil }
+func (*stateSink) ID() string    { return "state" }
