@@ -125,6 +125,42 @@ func TestDiskCrash(t *testing.T) {
 	seenAll(t, seen, "none", "part", "all")
 }
 
+// slowLogs takes a second for each write.
+type slowLogs struct{ raft.LogStore }
+
+func (s slowLogs) StoreLogs(logs []*raft.Log) error {
+	time.Sleep(time.Second)
+	return s.LogStore.StoreLogs(logs)
+}
+
+// A write that a crash interrupts does not return while the crash still uses what it
+// was given, and one that has reached the stores is finished first.
+func TestDiskCrashWaits(t *testing.T) {
+	for _, hang := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			store := raft.NewInmemStore()
+			d := NewDisk(slowLogs{store}, store, raft.NewInmemSnapshotStore(), 2)
+			if hang {
+				d.Hang()
+			}
+			start := time.Now()
+			done := make(chan error, 1)
+			go func() { done <- d.LogStore().StoreLogs(entries(1, 100)) }()
+			time.Sleep(time.Second / 2)
+			d.Crash()
+			_, last := bounds(t, d.LogStore())
+			err := <-done
+			took := time.Since(start)
+			if hang && (err != ErrCrashed || took != 3*time.Second/2 || last == 0) {
+				t.Errorf("error %v after %v, the log ends with %d", err, took, last)
+			}
+			if !hang && (err != nil || took != time.Second || last != 100) {
+				t.Errorf("error %v after %v, the log ends with %d", err, took, last)
+			}
+		})
+	}
+}
+
 // A deletion that is interrupted leaves no gap.
 func TestDiskCrashDelete(t *testing.T) {
 	for name, tt := range map[string]struct {

@@ -284,7 +284,6 @@ func (c *NetworkCounts) add(d NetworkCounts) {
 type stream struct {
 	net    *Network
 	under  []*packet // under way, the next to arrive first
-	last   time.Time // when the last of them arrives
 	broken bool      // something was lost: nothing behind it arrives
 }
 
@@ -308,16 +307,13 @@ func (f *fabric) send(p *packet) {
 		f.arrive(p)
 		return
 	}
-	now := time.Now()
-	if at := now.Add(latency); at.After(s.last) {
-		s.last = at
-	}
 	s.under = append(s.under, p)
-	time.AfterFunc(s.last.Sub(now), s.next)
+	time.AfterFunc(latency, s.next)
 }
 
-// next has the next packet arrive. Since a packet arrives no earlier than the one
-// before it, it does not matter which packet's timer it was.
+// next has the next packet arrive, whichever packet's timer it was: so the order is
+// kept, and since no timer is of a packet that was sent later, none takes less than
+// the shortest latency.
 func (s *stream) next() {
 	f := s.net.lock()
 	defer f.mu.Unlock()

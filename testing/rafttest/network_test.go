@@ -16,7 +16,7 @@ import (
 )
 
 // party is a server that notes the requests it gets, by their term, and answers each
-// with the same term.
+// with the same term. It scribbles over votes: each delivery must be a copy.
 type party struct {
 	*endpoint
 	mu   sync.Mutex
@@ -46,6 +46,7 @@ func (p *party) handle(rpc raft.RPC) {
 	case *raft.RequestVoteRequest:
 		p.seen = append(p.seen, req.Term)
 		rpc.Respond(&raft.RequestVoteResponse{Term: req.Term}, nil)
+		req.Term += 1000
 	case *raft.AppendEntriesRequest:
 		p.seen = append(p.seen, req.Term)
 		rpc.Respond(&raft.AppendEntriesResponse{Term: req.Term}, nil)
@@ -164,6 +165,12 @@ func TestNetworkCut(t *testing.T) {
 		time.AfterFunc(15*time.Millisecond, n.Heal)
 		expectOutcome(t, a, b, 5, errTimeout, requestTimeout)
 		expectSeen(t, b, 4)
+
+		// What is sent over a cut link is lost, although it is healed at once.
+		n.Cut("a", "b")
+		time.AfterFunc(5*time.Millisecond, n.Heal)
+		expectOutcome(t, a, b, 6, errTimeout, requestTimeout)
+		expectSeen(t, b, 4)
 	})
 }
 
@@ -243,6 +250,18 @@ func TestNetworkDuplication(t *testing.T) {
 		slices.Sort(repeats)
 		if !slices.Equal(repeats, []uint64{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}) || n.Counts().Duplicated != 10 {
 			t.Errorf("repeats of %v, counts %+v", repeats, n.Counts())
+		}
+
+		// The answer to a repeat is nobody's, not even if the request was lost.
+		for term := range uint64(10) {
+			n.SetLoss(1)
+			time.AfterFunc(time.Nanosecond, func() { n.SetLoss(0) })
+			expectOutcome(t, a, b, term, errTimeout, requestTimeout)
+		}
+		time.Sleep(maxLateness)
+		synctest.Wait()
+		if got := b.got()[20:]; len(got) != 10 {
+			t.Errorf("repeats of lost requests: %v", got)
 		}
 	})
 }
@@ -434,6 +453,11 @@ func TestNetworkPipelineBreaks(t *testing.T) {
 			}
 			n.Resume("b")
 			p.Close()
+			for range 20 {
+				if _, err := p.AppendEntries(&raft.AppendEntriesRequest{Term: 6}, new(raft.AppendEntriesResponse)); err == nil {
+					t.Errorf("%s: a closed pipeline takes a request", name)
+				}
+			}
 		}
 	})
 }

@@ -216,10 +216,10 @@ func (x *roundTrip) begin() error {
 func (x *roundTrip) send() {
 	f := x.endpoint.net.lock()
 	defer f.mu.Unlock()
-	f.send(&packet{link: x.link, stream: x.there, arrive: x.deliver})
 	if x.data == nil && f.happens(f.duplication) {
-		f.repeat(x)
+		f.repeat(x) // first: once it is sent the request is the receiver's
 	}
+	f.send(&packet{link: x.link, stream: x.there, arrive: x.deliver})
 }
 
 // deliver gives the request to the server. It needs the lock.

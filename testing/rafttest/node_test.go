@@ -93,6 +93,29 @@ func TestNodeRestarts(t *testing.T) {
 	}
 }
 
+// What hangs when a server is stopped does not reach the disk later.
+func TestNodeStopHanging(t *testing.T) {
+	inBubble(t, MakeClusterOpts{Peers: 1}, func(t *testing.T, c *Cluster) {
+		acknowledge(c, "a")
+		n := c.LeaderNode()
+		n.Disk().Hang()
+		f := n.Raft().Apply([]byte("b"), 0)
+		time.Sleep(time.Second) // until the write is under way
+		if err := n.Stop(); err == nil {
+			t.Error("Stop does not say that a write hangs")
+		}
+		if err := f.Error(); err == nil {
+			t.Error("a write on a disk that hangs was acknowledged")
+		}
+		_, last := bounds(t, n.Disk().LogStore())
+		n.Disk().Release()
+		time.Sleep(time.Minute)
+		expectBounds(t, n.Disk().LogStore(), 1, last)
+		must(t, n.Start())
+		acknowledge(c, "c")
+	})
+}
+
 // A leader that is paused is deposed without noticing it, does nothing meanwhile, and
 // when it goes on it follows.
 func TestNodePause(t *testing.T) {
@@ -102,6 +125,8 @@ func TestNodePause(t *testing.T) {
 		c.WaitForApplied(old.Raft().AppliedIndex())
 		old.Pause()
 		before := old.Disk().Counts()
+		written := make(chan error, 1)
+		go func() { written <- old.Disk().StableStore().SetUint64([]byte("of the test"), 1) }()
 		c.WaitFor("another leader", func() error {
 			for _, r := range c.inState(raft.Leader) {
 				if r != old.Raft() && r.VerifyLeader().Error() == nil {
@@ -114,10 +139,15 @@ func TestNodePause(t *testing.T) {
 		if old.Raft().State() != raft.Leader {
 			t.Errorf("a paused server became %v", old.Raft())
 		}
-		if after := old.Disk().Counts(); after != before {
+		before.StableWrites++
+		if after := old.Disk().Counts(); after != before || len(written) > 0 {
 			t.Errorf("a paused server has written: %+v, before %+v", after, before)
 		}
+		if c.Network().Counts().Stalled == 0 {
+			t.Error("what a paused server is sent arrives")
+		}
 		old.Resume()
+		must(t, <-written)
 		acknowledge(c, "b")
 		c.WaitForReplication(2)
 		c.EnsureSame(t)
