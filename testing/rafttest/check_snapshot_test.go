@@ -146,6 +146,10 @@ func TestCheckSnapshotStoreFindsFaults(t *testing.T) {
 		slices.Reverse(metas)
 		return metas
 	}}, map[string]string{"Order": "List returns", "Retention": "List returns"})
+	add("only the newest is in its place", faultySnapshots{list: func(metas []*raft.SnapshotMeta) []*raft.SnapshotMeta {
+		slices.Reverse(metas[min(len(metas), 1):])
+		return metas
+	}}, map[string]string{"Order": "before"})
 	add("sorted by index before term", faultySnapshots{list: func(metas []*raft.SnapshotMeta) []*raft.SnapshotMeta {
 		slices.SortFunc(metas, func(a, b *raft.SnapshotMeta) int { return int(b.Index) - int(a.Index) })
 		return metas
