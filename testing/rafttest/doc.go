@@ -71,13 +71,13 @@
 //
 // # Conformance suites
 //
-// CheckLogStore, CheckStableStore, CheckSnapshotStore, CheckTransport and CheckFSM
-// say whether an implementation keeps the contract that raft relies on. Call them in
-// a test of the implementation.
+// [CheckLogStore], [CheckStableStore], [CheckSnapshotStore], [CheckTransport] and
+// [CheckFSM] say whether an implementation keeps the contract that raft relies on.
+// Call them in a test of the implementation.
 //
 // # Simulate
 //
-// Simulate puts all of this into one call: it runs a service's FSM on a cluster in a
+// [Simulate] puts all of this into one call: it runs a service's FSM on a cluster in a
 // bubble, under a workload and faults drawn from a seed, and checks that what
 // clients were told is what happened.
 package rafttest
