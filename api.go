@@ -228,7 +228,7 @@ func (r *Raft) Apply(cmd []byte, timeout time.Duration) ApplyFuture {
 // ApplyLog is [Raft.Apply] for a command with extensions: only Data and Extensions of
 // log are used.
 func (r *Raft) ApplyLog(log Log, timeout time.Duration) ApplyFuture {
-	metrics.IncrCounter([]string{"raft", "apply"}, 1)
+	metrics.IncrCounter(metricApply, 1)
 	return r.propose(Log{Type: LogCommand, Data: log.Data, Extensions: log.Extensions}, timeout)
 }
 

@@ -24,7 +24,7 @@ func (r *Raft) handleRPC(rpc RPC) {
 	start := time.Now()
 	switch req := rpc.Command.(type) {
 	case *AppendEntriesRequest:
-		defer r.note.since([]string{"raft", "rpc", "appendEntries"}, start)
+		defer r.note.since(metricAppendEntries, start)
 		r.handleAppend(rpc, req)
 	case *RequestVoteRequest:
 		defer r.note.since([]string{"raft", "rpc", "requestVote"}, start)

@@ -397,7 +397,7 @@ func (f *fsmRunner) stopped() bool {
 func (f *fsmRunner) applyOne(e *Log) (resp interface{}, err error) {
 	switch {
 	case e.Type == LogCommand:
-		defer f.note.since([]string{"raft", "fsm", "apply"}, time.Now())
+		defer f.note.since(metricFSMApply, time.Now())
 		return f.fsm.Apply(e), nil
 	case e.Type == LogConfiguration && f.observing != nil && f.protocol >= 3:
 		c, err := decodeConfiguration(e.Data)

@@ -3,6 +3,7 @@ package raft
 import (
 	"io"
 	"sync"
+	"sync/atomic"
 )
 
 // Future is a result that may not be there yet. Its methods may be called from
@@ -54,9 +55,9 @@ type LeadershipTransferFuture interface {
 // future is the common part of all futures: an error that is set exactly once
 // (R15). Later attempts to set it do nothing.
 type future struct {
-	done chan struct{}
-	once sync.Once
-	err  error
+	pending sync.WaitGroup // 1 until the error is set
+	set     atomic.Bool
+	err     error
 }
 
 func newFuture() *future {
@@ -65,18 +66,18 @@ func newFuture() *future {
 	return f
 }
 
-func (f *future) init() { f.done = make(chan struct{}) }
+func (f *future) init() { f.pending.Add(1) }
 
 // respond completes the future.
 func (f *future) respond(err error) {
-	f.once.Do(func() {
+	if f.set.CompareAndSwap(false, true) {
 		f.err = err
-		close(f.done)
-	})
+		f.pending.Done()
+	}
 }
 
 func (f *future) Error() error {
-	<-f.done
+	f.pending.Wait()
 	return f.err
 }
 
@@ -95,21 +96,21 @@ func newLogFuture(l Log) *logFuture {
 
 // Index and Response are valid once Error has returned.
 func (f *logFuture) Index() uint64 {
-	<-f.done
+	f.pending.Wait()
 	return f.log.Index
 }
 
 func (f *logFuture) Response() interface{} {
-	<-f.done
+	f.pending.Wait()
 	return f.response
 }
 
 // applied completes the future with the FSM's response.
 func (f *logFuture) applied(resp interface{}, err error) {
-	f.once.Do(func() {
+	if f.set.CompareAndSwap(false, true) {
 		f.response, f.err = resp, err
-		close(f.done)
-	})
+		f.pending.Done()
+	}
 }
 
 // failed returns a future that is done.

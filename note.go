@@ -137,9 +137,23 @@ func (n *notes) removed(shutdown bool) {
 	}
 }
 
+// The names of metrics that are emitted for every entry or batch.
+var (
+	metricApply           = []string{"raft", "apply"}
+	metricCommitTime      = []string{"raft", "commitTime"}
+	metricCommitNumLogs   = []string{"raft", "commitNumLogs"}
+	metricDispatchNumLogs = []string{"raft", "leader", "dispatchNumLogs"}
+	metricDispatchLog     = []string{"raft", "leader", "dispatchLog"}
+	metricStoreLogs       = []string{"raft", "rpc", "appendEntries", "storeLogs"}
+	metricAppendEntries   = []string{"raft", "rpc", "appendEntries"}
+	metricFSMApply        = []string{"raft", "fsm", "apply"}
+	metricApplyBatch      = []string{"raft", "fsm", "applyBatch"}
+	metricApplyBatchNum   = []string{"raft", "fsm", "applyBatchNum"}
+)
+
 // dispatched reports entries that a leader has appended.
 func (n *notes) dispatched(count int) {
-	metrics.SetGauge([]string{"raft", "leader", "dispatchNumLogs"}, float32(count))
+	metrics.SetGauge(metricDispatchNumLogs, float32(count))
 }
 
 // written reports a batch that the writer has finished.
@@ -147,21 +161,21 @@ func (n *notes) written(leader bool, start time.Time, entries int) {
 	switch {
 	case entries == 0:
 	case leader:
-		metrics.MeasureSince([]string{"raft", "leader", "dispatchLog"}, start)
+		metrics.MeasureSince(metricDispatchLog, start)
 	default:
-		metrics.MeasureSince([]string{"raft", "rpc", "appendEntries", "storeLogs"}, start)
+		metrics.MeasureSince(metricStoreLogs, start)
 	}
 }
 
-func (n *notes) committed(e *Log) { metrics.MeasureSince([]string{"raft", "commitTime"}, e.AppendedAt) }
+func (n *notes) committed(e *Log) { metrics.MeasureSince(metricCommitTime, e.AppendedAt) }
 
 func (n *notes) commitBatch(count uint64) {
-	metrics.SetGauge([]string{"raft", "commitNumLogs"}, float32(count))
+	metrics.SetGauge(metricCommitNumLogs, float32(count))
 }
 
 func (n *notes) applyBatch(start time.Time, count int) {
-	metrics.MeasureSince([]string{"raft", "fsm", "applyBatch"}, start)
-	metrics.AddSample([]string{"raft", "fsm", "applyBatchNum"}, float32(count))
+	metrics.MeasureSince(metricApplyBatch, start)
+	metrics.AddSample(metricApplyBatchNum, float32(count))
 }
 
 // perPeer emits a metric about a server: with a label, and with its ID in the name.

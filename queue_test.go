@@ -124,12 +124,8 @@ func TestProposalQueueWaitsForRoom(t *testing.T) {
 }
 
 func completed(f *logFuture) bool {
-	select {
-	case <-f.done:
-		return true
-	default:
-		return false
-	}
+	done, _ := f.completed()
+	return done
 }
 
 // A take that leaves the queue above its bound lets nobody in.

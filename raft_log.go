@@ -60,7 +60,9 @@ func (l *raftLog) contains(id entryID) bool {
 func (l *raftLog) append(entries []*Log) {
 	wires := make([]entryWire, len(entries))
 	for i, e := range entries {
-		assert(e.Index == l.last.index+1 && e.Term >= l.last.term, "entry %v appended to a log that ends with %v", idOf(e), l.last)
+		if e.Index != l.last.index+1 || e.Term < l.last.term { // seldom: the arguments would be allocated each time
+			assert(false, "entry %v appended to a log that ends with %v", idOf(e), l.last)
+		}
 		if e.Term != l.last.term {
 			l.runs = append(l.runs, termRun{e.Index, e.Term})
 		}

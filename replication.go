@@ -374,7 +374,9 @@ func (r *Raft) mustTellCommit(p *peer) bool {
 func (r *Raft) nextRequest(p *peer, last uint64) *laneRequest {
 	prev := p.progress.next - 1
 	prevTerm, ok := r.log.term(prev)
-	assert(ok, "no term for %d, floor %v, last %v", prev, r.log.floor, r.log.last)
+	if !ok {
+		assert(false, "no term for %d, floor %v, last %v", prev, r.log.floor, r.log.last)
+	}
 	q := &laneRequest{
 		req: &AppendEntriesRequest{
 			RPCHeader: r.header, Term: r.lead.term, Leader: r.header.Addr,

@@ -46,9 +46,7 @@ func TestSaturatedLeaderDeposed(t *testing.T) {
 	default:
 	}
 	for i, f := range futures {
-		select {
-		case <-f.done:
-		default:
+		if done, _ := f.completed(); !done {
 			t.Errorf("proposal %d hangs", i)
 		}
 	}

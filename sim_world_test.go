@@ -803,7 +803,7 @@ func (n *simNode) snapshot() *snapshotFuture {
 
 // completed reports a future's result, if it has one.
 func (f *future) completed() (bool, error) {
-	if !closed(f.done) {
+	if !f.set.Load() {
 		return false, nil
 	}
 	return true, f.err

@@ -89,19 +89,28 @@ func decodeLogs(d *msgpack.Stream) []*Log {
 		return nil
 	}
 	entries := make([]*Log, 0, min(n, preallocatedEntries))
+	var room []Log // entries are allocated some at a time
 	for ; n > 0 && d.Err() == nil; n-- {
-		entries = append(entries, decodeLog(d))
+		if len(room) == 0 {
+			room = make([]Log, min(n, preallocatedEntries))
+		}
+		if !decodeLog(d, &room[0]) {
+			entries = append(entries, nil)
+			continue
+		}
+		entries = append(entries, &room[0])
+		room = room[1:]
 	}
 	return entries
 }
 
-// decodeLog reads one entry. A nil one stays nil; it is for the core to refuse.
-func decodeLog(d *msgpack.Stream) *Log {
+// decodeLog reads one entry, and reports whether it is not nil. A nil one is for the core
+// to refuse.
+func decodeLog(d *msgpack.Stream, e *Log) bool {
 	f := d.Struct(logFields)
 	if f.Nil {
-		return nil
+		return false
 	}
-	e := new(Log)
 	for f.Next() {
 		switch f.Name {
 		case "Index":
@@ -118,7 +127,7 @@ func decodeLog(d *msgpack.Stream) *Log {
 			e.AppendedAt = d.Time()
 		}
 	}
-	return e
+	return true
 }
 
 func (r *AppendEntriesResponse) decode(d *msgpack.Stream) {

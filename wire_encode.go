@@ -53,22 +53,17 @@ func writeAppendEntries(w *bufio.Writer, r *AppendEntriesRequest, newTimeFormat 
 }
 
 func writeEntries(w *bufio.Writer, r *AppendEntriesRequest, newTimeFormat bool) {
-	encode := encodeLog
-	if newTimeFormat {
-		encode = encodeLogNewTime
-	}
-	for i, e := range r.Entries {
-		if i < len(r.wire) && r.wire[i] != nil {
-			_, _ = w.Write(r.wire[i].bytes(e, encode))
-		} else {
+	if len(r.wire) != len(r.Entries) {
+		for _, e := range r.Entries {
 			_, _ = w.Write(appendLog(w.AvailableBuffer(), e, newTimeFormat))
 		}
+		return
+	}
+	encodeEntries(r.Entries, r.wire, newTimeFormat)
+	for _, e := range r.wire {
+		_, _ = w.Write(e.bytes())
 	}
 }
-
-func encodeLog(e *Log) []byte { return appendLog(make([]byte, 0, logSize(e)+64), e, false) }
-
-func encodeLogNewTime(e *Log) []byte { return appendLog(make([]byte, 0, logSize(e)+64), e, true) }
 
 // appendLog appends one entry.
 func appendLog(b []byte, e *Log, newTimeFormat bool) []byte {
