@@ -11,13 +11,20 @@ export GOWORK := off
 MODULES := \
 	. \
 	examples/kv \
+	fuzzy \
 	testing/compat \
+	testing/internal/child \
 	testing/interop \
 	testing/interop/node \
 	testing/interop/peers/ours \
 	testing/interop/peers/upstream-1.6.0 \
 	testing/interop/peers/upstream-1.7.3 \
-	testing/interop/peers/upstream-1.8.0
+	testing/interop/peers/upstream-1.8.0 \
+	testing/process \
+	testing/safety \
+	testing/safety/ours \
+	testing/safety/scenarios \
+	testing/safety/theirs
 
 # The parts of `make test`, and how many minutes each may take on two cores in a
 # fresh clone with an empty module cache. Together they stay below 20. The times
@@ -25,34 +32,48 @@ MODULES := \
 #
 #   verify   formatting, vet and staticcheck of all modules; builds staticcheck
 #   unit     tests of the root module, with the race detector
-#   sim      simulated clusters, without it: many more seeds in the same time
+#   sim      nodes stepped by hand, without it: many more seeds in the same time
+#   fuzz     every decoder with some thousands of inputs, see FUZZTIME
+#   fuzzy    whole nodes in virtual time under all faults
 #   tags     build and tests with the build tags hashicorpmetrics and batchtest
 #   modules  tests of the other modules, among them that the API is complete
-#   interop  clusters of processes that mix this library with hashicorp/raft
+#   safety   histories that hurt users of other libraries
+#   process  processes of examples/kv under all faults
+#   mixed    clusters of processes that mix this library with hashicorp/raft
 PARTS := \
-	verify:4 \
-	unit:5 \
+	verify:3 \
+	unit:4 \
 	sim:1 \
-	tags:2 \
-	modules:3 \
-	interop:4
+	fuzz:2 \
+	fuzzy:2 \
+	tags:1 \
+	modules:1 \
+	safety:1 \
+	process:2 \
+	mixed:2
 
 ifeq ($(shell go env CGO_ENABLED),1)
 RACE := -race
 endif
 GOTEST := go test $(RACE) -timeout 10m
 
-# fuzz runs each fuzz test of the root module for so long.
-FUZZTIME := 10s
+# fuzz runs each fuzz test with so many inputs, or, with a unit, for so long:
+# make fuzz FUZZTIME=10m
+FUZZTIME := 2000x
 
-# soak breaks clusters of processes at random, each mix of libraries for so long.
+# soak runs each of its random parts for so long, simulates so many seeds of nodes
+# stepped by hand and so many virtual hours of whole nodes, and opens so many of
+# the states that a crash may leave of each write.
 SOAKTIME := 10m
-
-# sim simulates clusters of so many seeds, soak of so many.
-SEEDS := 2000
 SOAKSEEDS := 100000
+SOAKHOURS := 100
+SOAKSTATES := 64
 
-.PHONY: test verify fix unit sim tags modules interop soak fuzz demo staticcheck race-warning
+# sim simulates so many seeds.
+SEEDS := 2000
+
+.PHONY: test $(foreach p,$(PARTS),$(firstword $(subst :, ,$p))) \
+	fix soak soak-fuzzy interop compare-safety mutants demo staticcheck race-warning
 
 # test runs all parts, also after one has failed.
 test:
@@ -92,27 +113,51 @@ tags:
 	cd testing/compat && $(GOTEST) -tags hashicorpmetrics ./...
 
 modules: race-warning
-	@failed=; for m in $(filter-out . testing/interop,$(MODULES)); do \
+	@failed=; for m in $(filter-out . fuzzy testing/interop testing/process testing/safety,$(MODULES)); do \
 		echo "test $$m"; \
 		(cd $$m && $(GOTEST) ./...) || failed=1; \
 	done; [ -z "$$failed" ]
 
-interop:
+# Parts that start processes have nodes of their own with the race detector, or
+# none: see their READMEs.
+fuzzy:
+	cd fuzzy && go test -count=1 -timeout 10m ./...
+
+safety:
+	cd testing/safety && $(GOTEST) -count=1 ./...
+
+process:
+	cd testing/process && go test -count=1 -timeout 10m ./...
+
+mixed:
 	cd testing/interop && go test -count=1 -timeout 10m ./...
+
+interop:
+	cd testing/interop && go run . -all
+
+compare-safety:
+	cd testing/safety && go run .
+
+mutants:
+	go run ./testing/mutants
 
 sim:
 	go test -count=1 -timeout 10m -run 'TestSim$$' . -sim.seeds $(SEEDS)
 
-soak:
+soak: soak-fuzzy
 	go test -count=1 -timeout 10h -run 'TestSim$$' . -sim.seeds $(SOAKSEEDS)
-	cd testing/interop && for mix in ours,ours,ours ours,ours,upstream-1.8.0 ours,upstream-1.7.3,upstream-1.8.0; do \
-		go run . $(RACE) -mix $$mix -duration $(SOAKTIME); \
-	done
+	go test -count=1 -timeout 10h -run 'Crash|Creation' . ./raftboltdb -crash.states $(SOAKSTATES)
+	$(MAKE) fuzz FUZZTIME=$(SOAKTIME)
+	cd testing/process && go run . $(RACE) -nodes 5 -duration $(SOAKTIME)
+	cd testing/interop && go run . -all $(RACE) -duration $(SOAKTIME)
+
+soak-fuzzy:
+	cd fuzzy && go run . -hours $(SOAKHOURS)
 
 fuzz:
-	@grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u | grep -vE '^./(examples|testing)/' | while read -r pkg; do \
+	@grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u | while read -r pkg; do \
 		for f in $$(grep -hoE '^func Fuzz\w*' $$pkg/*_test.go | cut -c6-); do \
-			(set -x; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$pkg); \
+			(cd $$pkg && go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x -parallel 2 . | sed "s|^|$$f |"); \
 		done; \
 	done
 
