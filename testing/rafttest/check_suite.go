@@ -32,7 +32,8 @@ type checkOptions struct {
 }
 
 // Volatile says that a store keeps nothing when it is closed. The suite then never
-// opens a directory a second time: what must survive that is not checked.
+// opens a directory a second time: what must survive that is not checked. It has no
+// effect on the suites that open no directory.
 func Volatile() CheckOption {
 	return func(o *checkOptions) { o.volatile = true }
 }

@@ -21,7 +21,7 @@
 //
 // [MakeClusterCustom] takes your FSM, stores and configuration. The servers log to
 // the test. Helpers that wait do so for a condition: they return as soon as it
-// holds, and fail the test if it does not within [MakeClusterOpts].LongstopTimeout;
+// holds, and end the test if it does not within [MakeClusterOpts].LongstopTimeout;
 // [Cluster.WaitFor] does the same for a condition of yours.
 //
 // A [Node] is one of the servers. It can be stopped, crashed, started again on what
@@ -67,17 +67,44 @@
 //
 // What a fault may do is what its real counterpart may: an acknowledged write
 // survives a crash, and the messages of a pipeline keep their order. A cluster must
-// therefore stand all of them, in any combination, and so must a service.
+// therefore stand all of them, in any combination, and so must a service. The one
+// exception is [Disk.SetLying], with which you see whether your checks find anything.
 //
 // # Conformance suites
 //
 // [CheckLogStore], [CheckStableStore], [CheckSnapshotStore], [CheckTransport] and
 // [CheckFSM] say whether an implementation keeps the contract that raft relies on.
-// Call them in a test of the implementation.
+// Call them in a test of the implementation; they take some seconds at most. Each
+// check is a subtest, and says when it fails what the contract is and what becomes of
+// raft if it is not kept.
+//
+//	func TestStore(t *testing.T) {
+//		rafttest.CheckLogStore(t, func(dir string) (raft.LogStore, error) { return mystore.Open(dir) })
+//	}
 //
 // # Simulate
 //
 // [Simulate] puts all of this into one call: it runs a service's FSM on a cluster in a
 // bubble, under a workload and faults drawn from a seed, and checks that what
-// clients were told is what happened.
+// clients were told is what happened. Two minutes of virtual time take some seconds.
+//
+//	func TestService(t *testing.T) {
+//		for seed := range uint64(10) {
+//			rafttest.Simulate(t, rafttest.SimulateOptions{
+//				Seed:   seed,
+//				NewFSM: func() raft.FSM { return newStore() },
+//				Command: func(rng *rand.Rand, client int) []byte {
+//					return fmt.Appendf(nil, "set k%d %d", rng.IntN(5), rng.IntN(100))
+//				},
+//				Query: func(rng *rand.Rand, client int) any { return fmt.Sprintf("k%d", rng.IntN(5)) },
+//				Read:  func(fsm raft.FSM, key any) any { return fsm.(*store).get(key.(string)) },
+//			})
+//		}
+//	}
+//
+// All of it runs in the bubble: it must not wait for what is outside, such as a
+// socket, nor sleep while it holds a lock. Read is called while Apply is.
+//
+// A test with a cluster of its own can check what clients were told in the same way: it
+// records their calls in a [History], and [Model.Check] holds them to the log.
 package rafttest

@@ -114,6 +114,34 @@ func (s wordsSnapshot) Persist(sink raft.SnapshotSink) error {
 
 func (s wordsSnapshot) Release() {}
 
+// A history of calls, held to the log. Here a read that came after a write does not see
+// it. The log is that of the leader, or what an FSM has recorded; each entry has the
+// Extensions of its operation, as [raft.Raft.ApplyLog] gives them.
+func ExampleModel() {
+	history := rafttest.NewHistory()
+
+	write := history.Begin(rafttest.Operation{Kind: rafttest.Write, Client: 1, Server: "a", Command: []byte("raft")})
+	committed := []raft.Log{{Index: 2, Data: write.Command, Extensions: write.Extensions()}}
+	history.End(write, func(op *rafttest.Operation) {
+		op.Outcome, op.Index, op.Result = rafttest.OutcomeOf(nil), 2, 1
+	})
+
+	read := history.Begin(rafttest.Operation{Kind: rafttest.Read, Client: 2, Server: "b", Query: "raft"})
+	history.End(read, func(op *rafttest.Operation) {
+		op.Outcome, op.Result = rafttest.Done, 0
+	})
+
+	model := rafttest.Model{
+		NewFSM: newWords,
+		Read:   func(fsm raft.FSM, query any) any { return fsm.(*words).count(query.(string)) },
+	}
+	err := model.Check(history.Operations(), committed)
+	var v *rafttest.Violation
+	fmt.Println(errors.As(err, &v), v.Property)
+	// Output:
+	// true stale read
+}
+
 // How a service is tested: its FSM on five servers, in virtual time. Messages get
 // lost and come twice while leaders crash; no acknowledged word may be forgotten.
 func TestExampleService(t *testing.T) {

@@ -55,8 +55,8 @@ type Model struct {
 }
 
 // Check reports whether a history is linearizable, given the commands that the
-// cluster has committed, in the order of their indexes and without a gap. The errors
-// are of type [Violation], the first few of them joined.
+// cluster has committed, in the order of their indexes and with none left out. The
+// errors are of type [*Violation], the first few of them joined.
 //
 // The check is exact and takes little more than linear time, for the log says in
 // which order the writes took effect. It holds that

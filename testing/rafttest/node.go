@@ -175,7 +175,8 @@ func (n *Node) Pause() {
 	r.endpoint.consumer.hold()
 }
 
-// Resume ends Pause. All that was held up goes on.
+// Resume ends Pause. All that was held up goes on, also what [Disk.Hang] and
+// [Network.Stall] of this server have held up meanwhile.
 func (n *Node) Resume() { n.resume(n.present()) }
 
 func (n *Node) resume(r *run) {
