@@ -1,5 +1,6 @@
-# `make test` is everything that CI runs. It needs Go, and gcc for the race
-# detector; modules and tools come from the module cache or its proxy.
+# `make test` is everything that CI runs, `make help` says what else there is. It
+# needs Go, and gcc for the race detector; modules and tools come from the module
+# cache or its proxy.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -73,7 +74,19 @@ SOAKSTATES := 64
 SEEDS := 2000
 
 .PHONY: test $(foreach p,$(PARTS),$(firstword $(subst :, ,$p))) \
-	fix soak soak-fuzzy interop compare-safety mutants demo staticcheck race-warning
+	help fix soak soak-fuzzy interop compare-safety mutants demo staticcheck race-warning
+
+help:
+	@echo 'make test             all that CI runs: $(foreach p,$(PARTS),$(firstword $(subst :, ,$p)))'
+	@echo 'make demo             a replicated key-value service, its leader killed before your eyes'
+	@echo 'make verify           formatting, vet and staticcheck of all modules'
+	@echo 'make fix              format and tidy'
+	@echo 'make soak             the random parts at length: hours'
+	@echo 'make soak-fuzzy       whole nodes through $(SOAKHOURS) virtual hours of faults'
+	@echo 'make interop          every release of hashicorp/raft in every scenario'
+	@echo 'make compare-safety   hashicorp/raft and this library in the same histories'
+	@echo 'make mutants          break the code, see which test notices'
+	@echo 'make fuzz FUZZTIME=1m every decoder with random input'
 
 # test runs all parts, also after one has failed.
 test:
@@ -147,12 +160,13 @@ sim:
 soak: soak-fuzzy
 	go test -count=1 -timeout 10h -run 'TestSim$$' . -sim.seeds $(SOAKSEEDS)
 	go test -count=1 -timeout 10h -run 'Crash|Creation' . ./raftboltdb -crash.states $(SOAKSTATES)
+	go test -count=1 -timeout 10h -run Crashes ./raftwal -crash.seeds $(SOAKSTATES)
 	$(MAKE) fuzz FUZZTIME=$(SOAKTIME)
 	cd testing/process && go run . $(RACE) -nodes 5 -duration $(SOAKTIME)
 	cd testing/interop && go run . -all $(RACE) -duration $(SOAKTIME)
 
 soak-fuzzy:
-	cd fuzzy && go run . -hours $(SOAKHOURS)
+	cd fuzzy && go test -count=1 -timeout 100h -v -run 'TestFuzz$$' . -hours $(SOAKHOURS)
 
 fuzz:
 	@grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u | while read -r pkg; do \
