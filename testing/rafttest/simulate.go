@@ -170,19 +170,24 @@ func memStores(raft.ServerID) (Stores, error) {
 	return Stores{store, store, raft.NewInmemSnapshotStore()}, nil
 }
 
-// tailLines is how much of a schedule and a history a failure shows.
+// tailLines is how much of a schedule and a history Tail shows.
 const tailLines = 60
 
 // Tail describes the end of the simulation: what was done to the cluster, and what
 // clients did, in two lists.
-func (r *Report) Tail() string {
+func (r *Report) Tail() string { return r.story(tailLines) }
+
+// Story describes all of the simulation, as Tail does its end.
+func (r *Report) Story() string { return r.story(max(len(r.Schedule), len(r.History))) }
+
+func (r *Report) story(lines int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "what was done to the cluster:\n")
-	for _, line := range r.Schedule[max(0, len(r.Schedule)-tailLines):] {
+	for _, line := range r.Schedule[max(0, len(r.Schedule)-lines):] {
 		fmt.Fprintf(&b, "  %s\n", line)
 	}
 	fmt.Fprintf(&b, "what clients did:\n")
-	for i := max(0, len(r.History)-tailLines); i < len(r.History); i++ {
+	for i := max(0, len(r.History)-lines); i < len(r.History); i++ {
 		fmt.Fprintf(&b, "  %v\n", &r.History[i])
 	}
 	return b.String()

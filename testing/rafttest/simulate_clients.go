@@ -111,6 +111,15 @@ var readMethods = []struct {
 	}},
 }
 
+// ReadMethods returns the ways in which a simulation makes reads linearizable.
+func ReadMethods() []string {
+	var names []string
+	for _, m := range readMethods {
+		names = append(names, m.name)
+	}
+	return names
+}
+
 // read makes a linearizable read and records what comes of it.
 func (c *simClient) read(server *simServer) {
 	method := readMethods[c.rng.IntN(len(readMethods))]

@@ -454,12 +454,17 @@ func slowSnapshot(s *simulation, on *simServer) (func(), bool) {
 		func(t *fsmTrouble) { t.persist, t.restore = 0, 0 })
 }
 
+// The next snapshot of a server fails, and the next restore of one that a leader sends.
+// That may be long after.
+
 func failSnapshot(s *simulation, on *simServer) (func(), bool) {
-	return s.troubleFSM(on, "failing snapshot", func(t *fsmTrouble) { t.persists = 1 }, func(t *fsmTrouble) { t.persists = 0 })
+	_, done := s.troubleFSM(on, "failing snapshot", func(t *fsmTrouble) { t.persists = 1 }, nil)
+	return nil, done
 }
 
 func failRestore(s *simulation, on *simServer) (func(), bool) {
-	return s.troubleFSM(on, "failing restore", func(t *fsmTrouble) { t.restores = 1 }, func(t *fsmTrouble) { t.restores = 0 })
+	_, done := s.troubleFSM(on, "failing restore", func(t *fsmTrouble) { t.restores = 1 }, nil)
+	return nil, done
 }
 
 // Of what users ask for.

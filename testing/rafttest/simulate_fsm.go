@@ -18,7 +18,6 @@ const (
 	differentEntries = "different entries applied"
 	appliedAgain     = "applied index went back"
 	brokenFSMUsed    = "entry applied to an FSM that could not be restored"
-	missingEntry     = "committed entry applied nowhere"
 )
 
 // journal is what the FSMs of a cluster have applied, all of them together.

@@ -275,6 +275,9 @@ func (s *simulation) heal() {
 	clear(s.cuts)
 	s.recut()
 	for _, sv := range s.servers() {
+		if life := sv.life.Load(); life != nil {
+			life.fsm.is(func(t *fsmTrouble) { *t = fsmTrouble{} })
+		}
 		switch {
 		case sv.lost:
 		case sv.spare:
@@ -294,8 +297,8 @@ func (s *simulation) settle() {
 		missing  func() error
 	}{
 		{notServing, func() error { return s.serves(last) }},
+		{noAnswer, s.answered}, // from here on nothing is written
 		{notConverged, s.converged},
-		{noAnswer, s.answered},
 	} {
 		for err := goal.missing(); err != nil; err = goal.missing() {
 			if s.failed() || time.Now().After(deadline) {

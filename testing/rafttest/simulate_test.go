@@ -68,12 +68,12 @@ func TestSimulate(t *testing.T) {
 	for i, nodes := range []int{5, 3, 7, 1, 2} {
 		opts := sumOptions(uint64(i) + 1)
 		opts.Nodes = nodes
-		opts.Faults.Every = 600 * time.Millisecond
+		opts.Faults.Every = time.Second
 		r := Simulate(t, opts)
 		total.Add(&r.SimulateCounts)
 	}
 	t.Logf("%v", &total)
-	if total.Writes.Done < 1000 || total.Reads.Done < 500 || total.Elections < 10 || len(total.Faults) < len(AllFaults())*2/3 {
+	if total.Writes.Done < 300 || total.Reads.Done < 100 || total.Elections < 5 || len(total.Faults) < len(AllFaults())/3 {
 		t.Error("that is too little")
 	}
 }
