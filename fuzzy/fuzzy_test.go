@@ -18,6 +18,7 @@ var (
 	hours    = flag.Float64("hours", 0, "virtual hours to play; 0 for as much as takes about a minute")
 	first    = flag.Uint64("first", 1, "the first seed")
 	minutes  = flag.Float64("minutes", 5, "virtual minutes of troubles in each seed")
+	nodes    = flag.Int("nodes", 0, "voters at the start; 0 for five, now and then three or seven")
 	workers  = flag.Int("workers", 2, "processes that play at the same time")
 	failures = flag.String("failures", "failures", "the directory for what is known of failures")
 	seed     = flag.Uint64("seed", 0, "play this seed alone, and show what happens")
@@ -107,7 +108,7 @@ func playAll(t *testing.T, wanted time.Duration, tell func(*total)) *total {
 // work plays seeds in a process of its own.
 func work(take func() (uint64, bool), done func(outcome)) {
 	p := &player{command: func() *exec.Cmd {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestPlayer$", "-test.timeout=0", "-player", fmt.Sprintf("-minutes=%v", *minutes))
+		cmd := exec.Command(os.Args[0], "-test.run=^TestPlayer$", "-test.timeout=0", "-player", fmt.Sprintf("-minutes=%v", *minutes), fmt.Sprintf("-nodes=%v", *nodes))
 		// A simulated cluster does one thing after the other, so more than one
 		// processor mostly makes goroutines wait for locks.
 		cmd.Env = append(os.Environ(), "GOMAXPROCS=1")

@@ -1,6 +1,7 @@
 package fuzzy
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -29,7 +30,7 @@ func run(t *testing.T, seed uint64, virtual time.Duration, trace io.Writer, logg
 	w, batches, restores := newWatch(), rng.IntN(2) == 0, rng.IntN(4) == 0
 	report, err := rafttest.SimulateWithErr(t, rafttest.SimulateOptions{
 		Seed:     seed,
-		Nodes:    []int{5, 5, 5, 5, 5, 5, 3, 7}[rng.IntN(8)],
+		Nodes:    size(rng),
 		Duration: virtual,
 		Clients:  4,
 		Pace:     time.Duration(100+rng.IntN(400)) * time.Millisecond,
@@ -58,6 +59,12 @@ func run(t *testing.T, seed uint64, virtual time.Duration, trace io.Writer, logg
 		o.Story = w.story() + report.Story()
 	}
 	return o
+}
+
+// size draws how many servers a cluster begins with, unless that is given.
+func size(rng *rand.Rand) int {
+	drawn := []int{5, 5, 5, 5, 5, 5, 3, 7}[rng.IntN(8)]
+	return cmp.Or(*nodes, drawn)
 }
 
 // failure is a property that does not hold.
