@@ -166,7 +166,7 @@ soak: soak-fuzzy
 	cd testing/interop && go run . -all $(RACE) -duration $(SOAKTIME)
 
 soak-fuzzy:
-	cd fuzzy && go test -count=1 -timeout 100h -v -run 'TestFuzz$$' . -hours $(SOAKHOURS)
+	cd fuzzy && go test -count=1 -timeout 100h -v -run 'TestFuzz$$' . -hours $(SOAKHOURS) -nodes 5
 
 fuzz:
 	@grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u | while read -r pkg; do \
