@@ -37,7 +37,7 @@ func TestSeed(t *testing.T) {
 		logger = hclog.New(&hclog.LoggerOptions{Output: os.Stdout, Level: hclog.Debug, TimeFormat: "04:05.000"})
 	}
 	begin := time.Now()
-	o := run(t, *seed, span(), os.Stdout, logger)
+	o := run(t, *seed, settings{span(), *nodes, os.Stdout, logger})
 	fmt.Printf("%v virtual, %v real\n%v\n%+v\n", o.Virtual, time.Since(begin), &o.Counts, o.Searches)
 	for _, f := range o.Failures {
 		t.Errorf("%s: %s", f.Property, f.Detail)
@@ -126,7 +126,7 @@ func TestPlayer(t *testing.T) {
 		t.Skip("this is for the processes that TestFuzz starts")
 	}
 	err := serve(os.Stdin, os.Stdout, func(seed uint64) (o outcome) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { o = run(t, seed, span(), nil, nil) })
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { o = run(t, seed, settings{virtual: span(), nodes: *nodes}) })
 		return o
 	})
 	if err != nil {

@@ -24,14 +24,22 @@ type outcome struct {
 	Story    string    // of a failure
 }
 
-// run plays one seed: a cluster of five servers, or now and then three or seven.
-func run(t *testing.T, seed uint64, virtual time.Duration, trace io.Writer, logger hclog.Logger) outcome {
+// settings are what a seed does not say. Of all but virtual the zero value will do.
+type settings struct {
+	virtual time.Duration // of troubles
+	nodes   int           // 0: five, or now and then three or seven
+	trace   io.Writer
+	logger  hclog.Logger
+}
+
+// run plays one seed.
+func run(t *testing.T, seed uint64, set settings) outcome {
 	rng := rand.New(rand.NewPCG(seed, 7))
 	w, batches, restores := newWatch(), rng.IntN(2) == 0, rng.IntN(4) == 0
 	report, err := rafttest.SimulateWithErr(t, rafttest.SimulateOptions{
 		Seed:     seed,
-		Nodes:    size(rng),
-		Duration: virtual,
+		Nodes:    cmp.Or(set.nodes, []int{5, 5, 5, 5, 5, 5, 3, 7}[rng.IntN(8)]),
+		Duration: set.virtual,
 		Clients:  4,
 		Pace:     time.Duration(100+rng.IntN(400)) * time.Millisecond,
 		NewFSM:   func() raft.FSM { return newKV(w) },
@@ -45,8 +53,8 @@ func run(t *testing.T, seed uint64, virtual time.Duration, trace io.Writer, logg
 			return w.makeStores(id, batches), nil
 		},
 		Configure: func(c *raft.Config) { c.RestoreCommittedLogs = restores },
-		Trace:     trace,
-		Logger:    logger,
+		Trace:     set.trace,
+		Logger:    set.logger,
 		Hooks:     rafttest.SimulateHooks{Request: w.request, Started: w.started, Looked: w.looked},
 	})
 	err = errors.Join(err, w.Found())
@@ -59,12 +67,6 @@ func run(t *testing.T, seed uint64, virtual time.Duration, trace io.Writer, logg
 		o.Story = w.story() + report.Story()
 	}
 	return o
-}
-
-// size draws how many servers a cluster begins with, unless that is given.
-func size(rng *rand.Rand) int {
-	drawn := []int{5, 5, 5, 5, 5, 5, 3, 7}[rng.IntN(8)]
-	return cmp.Or(*nodes, drawn)
 }
 
 // failure is a property that does not hold.
