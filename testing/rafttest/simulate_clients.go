@@ -28,11 +28,15 @@ func (s *simulation) newClient(number int) *simClient {
 	return &simClient{simulation: s, number: number, rng: s.source(uint64(number) + 1)}
 }
 
-// work makes calls until the troubles are over.
+// work makes calls until the troubles are over, now and then many at once.
 func (c *simClient) work() {
 	for !c.healed.Load() {
 		time.Sleep(around(c.rng, c.opts.Pace))
-		if c.pending.Load() < maxPending {
+		calls := 1
+		if c.rng.IntN(20) == 0 {
+			calls = maxPending
+		}
+		for ; calls > 0 && c.pending.Load() < maxPending; calls-- {
 			c.call()
 		}
 	}

@@ -16,13 +16,14 @@ import (
 type Fault string
 
 const (
-	FaultCut         Fault = "cut"          // between two servers, for a while, as are all that last
-	FaultOneWayCut   Fault = "one-way cut"  // from or to a server, of another or of all
-	FaultIsolation   Fault = "isolation"    // of one server
-	FaultPartition   Fault = "partition"    // in two, or of the leader with a minority
-	FaultLoss        Fault = "loss"         // of a share of all messages
-	FaultDuplication Fault = "duplication"  // of a share of all requests, late
-	FaultSlowNetwork Fault = "slow network" // for all
+	FaultCut          Fault = "cut"           // between two servers, for a while, as are all that last
+	FaultOneWayCut    Fault = "one-way cut"   // from or to a server, of another or of all
+	FaultIsolation    Fault = "isolation"     // of one server
+	FaultPartition    Fault = "partition"     // in two, or of the leader with a minority
+	FaultLoss         Fault = "loss"          // of a share of all messages
+	FaultDuplication  Fault = "duplication"   // of a share of all requests, late
+	FaultSlowNetwork  Fault = "slow network"  // for all
+	FaultLateSnapshot Fault = "late snapshot" // one that was sent before arrives again
 
 	FaultSlowDisk    Fault = "slow disk"
 	FaultHungDisk    Fault = "hung disk"
@@ -106,6 +107,7 @@ func init() {
 		{fault: FaultLoss, weight: 1, begin: lose},
 		{fault: FaultDuplication, weight: 2, begin: duplicate},
 		{fault: FaultSlowNetwork, weight: 1, begin: slowNetwork},
+		{fault: FaultLateSnapshot, weight: 3, begin: repeatSnapshot, later: true},
 		{fault: FaultSlowDisk, weight: 3, begin: slowDisk},
 		{fault: FaultHungDisk, weight: 2, begin: hangDisk},
 		{fault: FaultFullDisk, weight: 2, begin: fillDisk},

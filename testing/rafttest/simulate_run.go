@@ -50,6 +50,7 @@ type simulation struct {
 	counts  eventCounts
 	ctx     context.Context // of reads; ends with the simulation
 	cancel  context.CancelFunc
+	sent    sentSnapshots
 	calls   atomic.Int32 // that have not returned
 	healed  atomic.Bool
 	all     atomic.Pointer[[]*simServer]
@@ -208,7 +209,18 @@ func (s *simulation) tracef(format string, args ...any) {
 	}
 }
 
+// request sees all requests. Any goroutine may call it.
 func (s *simulation) request(m Message) error {
+	if m.From == ghost {
+		return nil
+	}
+	if install, ok := m.Request.(*raft.InstallSnapshotRequest); ok {
+		for _, sv := range s.servers() {
+			if sv.Address() == m.From {
+				s.sent.keep(sv.Disk(), m.To, install)
+			}
+		}
+	}
 	if s.opts.Hooks.Request != nil {
 		s.hooked("request", s.opts.Hooks.Request(m))
 	}
