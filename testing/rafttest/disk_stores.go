@@ -118,11 +118,12 @@ func (s *diskLogs) beforeStore(logs []*raft.Log) (revert func()) {
 	}
 }
 
-// DeleteRange is done in part from the end of the log on, or from its beginning, so
-// that no gap is left.
+// DeleteRange is done in part so that no gap is left: from the end of the log on if it
+// reaches that, else from its beginning. A deletion of the whole log may be one of all
+// that contradicts a leader, of which the end must not stay.
 func (s *diskLogs) DeleteRange(lo, hi uint64) error {
 	w := &write{do: func(f fraction) (int, int, error) { return s.delete(lo, hi, f) }}
-	if !s.isPrefix(lo) {
+	if s.reachesEnd(hi) {
 		w.prepare = func() func() {
 			before := s.entries(lo, hi)
 			return func() { _ = s.disk.logs.StoreLogs(before) }
@@ -151,7 +152,7 @@ func (s *diskLogs) delete(lo, hi uint64, f fraction) (done, total int, err error
 	if done = f.of(total); done == 0 {
 		return 0, total, nil
 	}
-	if lo <= first {
+	if hi < last {
 		to = from + uint64(done) - 1
 	} else {
 		from = to - uint64(done) + 1
@@ -159,10 +160,10 @@ func (s *diskLogs) delete(lo, hi uint64, f fraction) (done, total int, err error
 	return done, total, s.disk.logs.DeleteRange(from, to)
 }
 
-// isPrefix reports whether a deletion from lo on is one of the log's beginning.
-func (s *diskLogs) isPrefix(lo uint64) bool {
-	first, err := s.FirstIndex()
-	return err == nil && lo <= first
+// reachesEnd reports whether a deletion up to hi is one of the log's end.
+func (s *diskLogs) reachesEnd(hi uint64) bool {
+	last, err := s.LastIndex()
+	return err == nil && hi >= last
 }
 
 // entries returns the entries of a range that there are.

@@ -169,6 +169,7 @@ func TestDiskCrashDelete(t *testing.T) {
 	}{
 		"prefix": {1, 10, func(first, _ uint64) uint64 { return first - 1 }},
 		"suffix": {11, 20, func(_, last uint64) uint64 { return 20 - last }},
+		"all":    {1, 20, func(_, last uint64) uint64 { return 20 - last }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			seen := map[string]int{}
@@ -181,11 +182,12 @@ func TestDiskCrashDelete(t *testing.T) {
 				d.Crash()
 				d.Release()
 				first, last := bounds(t, d.LogStore())
+				first = max(first, 1) // 0 if there is none
 				gone := tt.deleted(first, last)
 				if gone != first-1+20-last {
 					t.Errorf("left %d to %d", first, last)
 				}
-				seen[share(gone, 10)]++
+				seen[share(gone, tt.hi-tt.lo+1)]++
 			})
 			seenAll(t, seen, "none", "part", "all")
 		})
