@@ -62,3 +62,54 @@ func TestMove(t *testing.T) {
 	must(t, back.Close())
 	must(t, s.Close())
 }
+
+// A store that keeps numbers apart from other values, as raft.InmemStore does, is copied
+// with its term, both ways; and no key of the caller is overwritten.
+func TestCopyNumbers(t *testing.T) {
+	src, back := raft.NewInmemStore(), raft.NewInmemStore()
+	must(t, src.SetUint64([]byte("CurrentTerm"), 7))
+	must(t, src.SetUint64([]byte("own"), 8))
+	must(t, src.Set([]byte("LastVoteCand"), []byte("addr")))
+	keys := []string{"own", "behind"}
+	s := open1(t, Options{Dir: t.TempDir()})
+	must(t, CopyStore(s, src, keys[:1]...))
+	must(t, CopyStore(back, s))
+	for _, store := range []raft.StableStore{s, back} {
+		if term, err := store.GetUint64([]byte("CurrentTerm")); term != 7 || err != nil {
+			t.Errorf("%T: term %d, %v", store, term, err)
+		}
+		if cand, err := store.Get([]byte("LastVoteCand")); string(cand) != "addr" || err != nil {
+			t.Errorf("%T: vote for %q, %v", store, cand, err)
+		}
+		if term, _ := store.GetUint64([]byte("LastVoteTerm")); term != 0 {
+			t.Errorf("%T has a number that nobody set", store)
+		}
+	}
+	if own, err := s.GetUint64([]byte("own")); own != 8 || err != nil {
+		t.Errorf("own number %d, %v", own, err)
+	}
+	if keys[1] != "behind" {
+		t.Errorf("the caller's keys are %q", keys)
+	}
+}
+
+// What an interrupted Move left is no obstacle, nor is a slash at the end.
+func TestMoveAgain(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "log")
+	src := raft.NewInmemStore()
+	must(t, src.StoreLogs([]*raft.Log{{Index: 1, Term: 1}, {Index: 2, Term: 1}}))
+	half := open1(t, Options{Dir: dir + ".new"})
+	must(t, half.StoreLog(&raft.Log{Index: 1, Term: 1}))
+	must(t, half.Close())
+	s, err := Move(dir+string(filepath.Separator), src)
+	must(t, err)
+	if last, err := s.LastIndex(); last != 2 || err != nil {
+		t.Errorf("the log ends with %d, %v", last, err)
+	}
+	must(t, s.Close())
+	if _, err := Open(dir + ".new"); err == nil {
+		if left, _ := filepath.Glob(dir + ".new/*" + suffix); len(left) > 0 {
+			t.Errorf("an unfinished copy is left: %v", left)
+		}
+	}
+}

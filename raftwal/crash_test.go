@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 
 	"github.com/hashicorp/raft"
@@ -30,6 +31,25 @@ type disk struct {
 	limit int   // crash at this call, never if 0
 	fail  int   // this call alone fails
 	err   error // with this
+	room  int   // by how much files can grow, if it was set
+}
+
+// give takes room away, or gives it back, and returns how much there was for it.
+func (d *disk) give(n int) int {
+	if d.room > 0 {
+		n = max(-n, 1-d.room) // the last byte stays
+		d.room += n
+		return -n
+	}
+	return n
+}
+
+// restarted is the disk for the next process, when this one was killed.
+func (d *disk) restarted() *disk {
+	for _, n := range d.names {
+		n.open = 0
+	}
+	return &disk{names: d.names, durable: d.durable, changed: d.changed}
 }
 
 type nameChange struct {
@@ -39,13 +59,24 @@ type nameChange struct {
 
 // inode is the content of a file.
 type inode struct {
-	synced []byte
-	writes []writeAt // since the last Sync
+	seen   []byte // by programs
+	synced []byte // what is on the disk for sure
+	writes []writeAt
+	open   int // how many have it open
 }
 
+// writeAt is a write that may be on the disk, or not. At a negative offset it empties
+// the file.
 type writeAt struct {
 	at   int64
 	data []byte
+}
+
+func newInode(content []byte) *inode { return &inode{seen: content, synced: content} }
+
+func (n *inode) write(w writeAt) {
+	n.seen = w.apply(n.seen)
+	n.writes = append(n.writes, w)
 }
 
 func newDisk() *disk { return &disk{names: map[string]*inode{}, durable: map[string]*inode{}} }
@@ -82,8 +113,14 @@ func (d *disk) Create(name string) (file, error) {
 	if err := d.step(); err != nil {
 		return nil, err
 	}
-	n := &inode{}
-	d.set(name, n)
+	n := d.names[name]
+	if n == nil {
+		n = &inode{}
+		d.set(name, n)
+	}
+	d.give(-len(n.seen))
+	n.write(writeAt{at: -1})
+	n.open++
 	return &diskFile{d, n}, nil
 }
 
@@ -92,6 +129,7 @@ func (d *disk) Open(name string) (file, error) {
 	if n == nil {
 		return nil, fs.ErrNotExist
 	}
+	n.open++
 	return &diskFile{d, n}, nil
 }
 
@@ -100,6 +138,9 @@ func (d *disk) Rename(from, to string) error {
 		return err
 	}
 	n := d.names[from]
+	if n.open > 0 {
+		return fmt.Errorf("%s is open: %w", from, syscall.EBUSY)
+	}
 	d.set(from, nil)
 	d.set(to, n)
 	return nil
@@ -108,6 +149,12 @@ func (d *disk) Rename(from, to string) error {
 func (d *disk) Remove(name string) error {
 	if err := d.step(); err != nil {
 		return err
+	}
+	if n := d.names[name]; n != nil {
+		if n.open > 0 {
+			return fmt.Errorf("%s is open: %w", name, syscall.EBUSY)
+		}
+		d.give(-len(n.seen))
 	}
 	d.set(name, nil)
 	return nil
@@ -126,24 +173,19 @@ type diskFile struct {
 	n *inode
 }
 
-func (f *diskFile) content() []byte {
-	b := slices.Clone(f.n.synced)
-	for _, w := range f.n.writes {
-		b = w.apply(b)
-	}
-	return b
-}
-
+// apply returns b with the write in it, without changing b.
 func (w writeAt) apply(b []byte) []byte {
-	if n := int(w.at) + len(w.data); n > len(b) {
-		b = append(b, make([]byte, n-len(b))...)
+	if w.at < 0 {
+		return nil
 	}
+	b = append(make([]byte, 0, max(len(b), int(w.at)+len(w.data))), b...)
+	b = b[:cap(b)]
 	copy(b[w.at:], w.data)
 	return b
 }
 
 func (f *diskFile) ReadAt(b []byte, at int64) (int, error) {
-	c := f.content()
+	c := f.n.seen
 	if at >= int64(len(c)) {
 		return 0, io.EOF
 	}
@@ -159,23 +201,40 @@ func (f *diskFile) WriteAt(b []byte, at int64) (int, error) {
 	if err := f.d.step(); err != nil {
 		return 0, err
 	}
-	f.n.writes = append(f.n.writes, writeAt{at, slices.Clone(b)})
+	more := max(0, int(at)+len(b)-len(f.n.seen))
+	less := more - f.d.give(more)
+	f.n.write(writeAt{at, slices.Clone(b[:len(b)-less])})
+	if less > 0 {
+		return len(b) - less, syscall.ENOSPC
+	}
 	if err := f.d.step(); err != nil {
 		return 0, err
 	}
 	return len(b), nil
 }
 
+// Sync, if it fails, leaves the disk as it was, and no later one writes what this one did
+// not: so it is on Linux, where programs still read it.
 func (f *diskFile) Sync() error {
-	if err := f.d.step(); err != nil {
+	err := f.d.step()
+	if err == errCrashed {
 		return err
 	}
-	f.n.synced, f.n.writes = f.content(), nil
-	return nil
+	if err == nil {
+		for _, w := range f.n.writes {
+			f.n.synced = w.apply(f.n.synced)
+		}
+	}
+	f.n.writes = nil
+	return err
 }
 
-func (f *diskFile) Size() (int64, error) { return int64(len(f.content())), nil }
-func (f *diskFile) Close() error         { return nil }
+func (f *diskFile) Size() (int64, error) { return int64(len(f.n.seen)), nil }
+
+func (f *diskFile) Close() error {
+	f.n.open--
+	return nil
+}
 
 const sector = 512
 
@@ -197,7 +256,7 @@ func (d *disk) crash(rng *rand.Rand) *disk {
 	copies := map[*inode]*inode{}
 	for name, n := range names {
 		if copies[n] == nil {
-			copies[n] = &inode{synced: n.crash(rng, odds)}
+			copies[n] = newInode(n.crash(rng, odds))
 		}
 		left.names[name] = copies[n]
 	}
@@ -206,8 +265,11 @@ func (d *disk) crash(rng *rand.Rand) *disk {
 }
 
 func (n *inode) crash(rng *rand.Rand, odds float64) []byte {
-	b := slices.Clone(n.synced)
+	b := n.synced
 	for _, w := range n.writes {
+		if w.at < 0 && rng.Float64() < odds {
+			b = nil
+		}
 		for at := w.at; at < w.at+int64(len(w.data)); {
 			end := min(at/sector*sector+sector, w.at+int64(len(w.data)))
 			if rng.Float64() < odds {
@@ -232,15 +294,23 @@ func (m model) clone() model {
 	return m
 }
 
-// matches compares a store with the model. What was deleted at the front since the last
-// durable write may be there again.
+// at is the model of a store whose log begins with an index: what was deleted at the
+// front since the last durable write may be there again, or some of it.
+func (m model) at(first uint64) model {
+	for i, e := range m.back {
+		if e.Index == first {
+			m.entries = append(slices.Clone(m.back[i:]), m.entries...)
+		}
+	}
+	m.back = nil
+	return m
+}
+
+// matches compares a store with the model.
 func (m model) matches(s *Store) error {
 	first, _ := s.FirstIndex()
 	last, _ := s.LastIndex()
-	want := m.entries
-	if len(m.back) > 0 && (len(want) == 0 || first < want[0].Index) {
-		want = append(slices.Clone(m.back), want...)
-	}
+	want := m.at(first).entries
 	if len(want) == 0 {
 		if first != 0 || last != 0 {
 			return fmt.Errorf("log %d to %d, want none", first, last)
@@ -282,7 +352,7 @@ func act(s *Store, m model, rng *rand.Rand) (after model, err error) {
 	case k == 0 && next > 0:
 		cut := first + rng.Uint64N(next-first)
 		m.entries = m.entries[:cut-first]
-		m.back = nil
+		m.back, m.commit = nil, min(m.commit, cut-1)
 		return m, s.DeleteRange(cut, next+5)
 	case k == 1 && next > first+1:
 		cut := first + rng.Uint64N(next-first-1)
@@ -290,7 +360,7 @@ func act(s *Store, m model, rng *rand.Rand) (after model, err error) {
 		m.entries = m.entries[cut-first+1:]
 		return m, s.DeleteRange(first, cut)
 	case k == 2 && next > 0:
-		m.entries, m.back = nil, nil
+		m.entries, m.back, m.commit = nil, nil, min(m.commit, first-1)
 		return m, s.DeleteRange(first, next-1)
 	case k < 5:
 		key, val := fmt.Sprint("key", rng.IntN(3)), fmt.Sprint(rng.Uint64())
@@ -321,73 +391,103 @@ func act(s *Store, m model, rng *rand.Rand) (after model, err error) {
 
 var small = Options{Dir: "d", SegmentSize: 4 << 10}
 
-// life opens a store on a disk and does random things to it until the disk fails. It
-// returns what the store should hold: before the last action, and after it.
-func life(d *disk, m model, rng *rand.Rand, actions int) (before, after model, err error) {
+// life opens a store on a disk and does random things to it until the machine crashes. It
+// returns what the store may hold then. A call that fails may have been done all the same,
+// but no more when another was done after it.
+func life(d *disk, m model, rng *rand.Rand, actions int) (may []model, err error) {
 	s, err := openStore(small, d)
 	if err != nil {
-		return m, m, err
+		return []model{m}, err
 	}
-	before = m
+	now, may := m, []model{m}
 	for range actions {
-		if after, err = act(s, before, rng); err != nil {
-			return before, after, err
+		after, err := act(s, now, rng)
+		switch {
+		case err != nil:
+			may = append(may, after)
+		case after.back != nil: // that is not on the disk yet
+			now, may = after, append(may, after)
+		default:
+			now, may = after, []model{after}
 		}
-		if err := after.matches(s); err != nil {
-			return before, after, fmt.Errorf("without a crash: %w", err)
+		if err != nil && !errors.Is(err, errDisk) {
+			return may, err
 		}
-		before = after
+		if err := now.matches(s); err != nil {
+			return may, fmt.Errorf("without a crash: %w", err)
+		}
 	}
-	return before, before, s.Close()
+	if err := s.Close(); err != nil {
+		return may, err
+	}
+	now.back = nil // noted
+	return []model{now}, nil
 }
 
-var crashSeeds = flag.Uint64("crash.seeds", 12, "how many lives TestCrashes plays")
+var (
+	crashSeeds = flag.Uint64("crash.seeds", 12, "how many lives TestCrashes plays")
+	errDisk    = errors.New("the disk has failed")
+)
 
-// A crash at any moment leaves a store with all that was acknowledged, and with the call
-// under way done or not. It goes on from there, to the next crash.
+// A crash at any moment, of the process or of the machine, leaves a store with all that
+// was acknowledged, and with the call under way, or one that failed, done or not. It goes
+// on from there, to the next crash.
 func TestCrashes(t *testing.T) {
-	states, torn := 0, 0
+	states := 0
 	for seed := range *crashSeeds {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		dry := newDisk()
-		if _, _, err := life(dry, model{values: map[string]string{}}, rand.New(rand.NewPCG(seed, 1)), 30); err != nil {
+		if _, err := life(dry, model{values: map[string]string{}}, rand.New(rand.NewPCG(seed, 1)), 30); err != nil {
 			t.Fatal(err)
 		}
 		for limit := 1; limit <= dry.calls; limit += 1 + rng.IntN(3) {
 			d, m := newDisk(), model{values: map[string]string{}}
-			d.limit = limit
+			d.limit, d.err = limit, errDisk
 			choices := rand.New(rand.NewPCG(seed, 1))
-			for round := range 3 { // crash, go on, crash again
-				before, after, err := life(d, m, choices, 30)
-				if !errors.Is(err, errCrashed) && err != nil {
+			for round := range 4 { // crash, go on, crash again
+				may, err := life(d, m, choices, 30)
+				if err != nil && !errors.Is(err, errCrashed) && !errors.Is(err, errDisk) {
 					t.Fatalf("seed %d, call %d, round %d: %v", seed, limit, round, err)
 				}
-				if d = d.crash(rng); err != nil {
-					torn++
+				if rng.IntN(3) == 0 {
+					d = d.restarted()
+				} else {
+					d = d.crash(rng)
 				}
 				s, err := openStore(small, d)
 				if err != nil {
 					t.Fatalf("seed %d, call %d, round %d: %v", seed, limit, round, err)
 				}
 				states++
-				was, is := before.matches(s), after.matches(s)
-				switch {
-				case is == nil:
-					m = after
-				case was == nil:
-					m = before
-				default:
-					t.Fatalf("seed %d, call %d, round %d: neither %v nor %v", seed, limit, round, was, is)
+				if m, err = found(s, may); err != nil {
+					t.Fatalf("seed %d, call %d, round %d: %v", seed, limit, round, err)
 				}
-				// What has come back, has.
-				first, _ := s.FirstIndex()
-				if len(m.back) > 0 && (len(m.entries) == 0 || first < m.entries[0].Index) {
-					m.entries = append(slices.Clone(m.back), m.entries...)
+				d = d.restarted()
+				// What was read is there to stay: the next process may find another
+				// disk, and nothing was written meanwhile.
+				if rng.IntN(2) == 0 {
+					d = d.crash(rng)
 				}
-				m.back = nil
-				d.limit = d.calls + 1 + rng.IntN(60)
+				d.limit, d.err = d.calls+1+rng.IntN([]int{20, 60}[rng.IntN(2)]), errDisk
+				if rng.IntN(2) == 0 {
+					d.fail = d.calls + 1 + rng.IntN(d.limit-d.calls)
+				}
 			}
 		}
 	}
-	t.Logf("%d states after a crash, %d of them in the middle of something", states, torn)
+	t.Logf("%d states after a crash", states)
+}
+
+// found returns the latest of the models that a store matches.
+func found(s *Store, may []model) (model, error) {
+	first, _ := s.FirstIndex()
+	var errs []error
+	for _, m := range slices.Backward(may) {
+		err := m.matches(s)
+		if err == nil {
+			return m.at(first), nil
+		}
+		errs = append(errs, err)
+	}
+	return model{}, errors.Join(errs...)
 }

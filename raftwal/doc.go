@@ -7,7 +7,7 @@
 //
 //	DIR/lock                    locked while the store is open
 //	DIR/0000000000000007.wal    a segment; numbers rise by one
-//	DIR/*.tmp                   a segment that is being made, or the files of an old
+//	DIR/*.tmp                   a segment that is being made, or the file of an old
 //	                            one, kept to be used again
 //
 // A segment begins with a header: its number, a random salt, and where the segment
@@ -18,8 +18,12 @@
 //
 // A record is durable before the next is begun. So after a crash the last record of the
 // last segment, and no other, may be torn: it is dropped, nobody was told of it. Any
-// other damage is an error that says where. A new segment is begun then, so the remains
-// of a torn record lie behind the end that it notes.
+// other damage is an error that says where. A new segment is begun then, and after a
+// write or a flush that failed, so what remains of a record lies behind the end that the
+// new one notes: a part of it is never joined with a part of what is written instead.
+//
+// What is read at opening is made durable before anybody sees it: a process that was
+// killed, or a flush that failed, leaves what can be read and is not on the disk.
 //
 // Files: store.go opens and closes; log.go and stable.go have the interfaces of raft;
 // segment.go is a segment and how it grows; record.go is the format of records;

@@ -25,7 +25,7 @@ func FuzzSegment(f *testing.F) {
 			content = mended(content)
 		}
 		d := newDisk()
-		d.names[segmentName(small.Dir, 1)] = &inode{synced: content}
+		d.names[segmentName(small.Dir, 1)] = newInode(content)
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		s, err := openStore(small, d)

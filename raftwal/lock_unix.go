@@ -17,7 +17,7 @@ func lock(name string) (unlock func() error, err error) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close() // the first error is the one to report
 		if err == syscall.EWOULDBLOCK {
-			return nil, ErrLocked
+			return nil, fmt.Errorf("%w: %s", ErrLocked, name)
 		}
 		return nil, fmt.Errorf("locking %s: %w", name, err)
 	}

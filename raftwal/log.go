@@ -1,7 +1,9 @@
 package raftwal
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 
 	"github.com/hashicorp/raft"
 )
@@ -49,18 +51,14 @@ func (s *Store) GetLog(index uint64, log *raft.Log) error {
 		return raft.ErrLogNotFound
 	}
 	g := s.holder(index)
-	i := index - g.base
-	at, end := int64(g.offsets[i]), g.end
-	if i+1 < uint64(len(g.offsets)) {
-		end = int64(g.offsets[i+1])
-	}
-	buf := make([]byte, end-at)
-	if _, err := g.f.ReadAt(buf, at); err != nil {
-		return fmt.Errorf("raftwal: %s: %w", g.name, err)
+	p := g.frames[index-g.base]
+	buf := make([]byte, p.size)
+	if _, err := g.f.ReadAt(buf, int64(p.at)); err != nil {
+		return fmt.Errorf("raftwal: reading entry %d: %w", index, err)
 	}
 	content, _, err := frame(buf, index, g.salt)
 	if err != nil {
-		return fmt.Errorf("%w: entry %d, in %s at %d, is not what was written", ErrCorrupt, index, g.name, at)
+		return fmt.Errorf("%w: entry %d, in %s at %d, is not what was written", ErrCorrupt, index, g.name, p.at)
 	}
 	return parseEntry(content, index, log)
 }
@@ -68,7 +66,7 @@ func (s *Store) GetLog(index uint64, log *raft.Log) error {
 // holder returns the segment that has an entry.
 func (s *Store) holder(index uint64) *segment {
 	i := len(s.segments) - 1
-	for len(s.segments[i].offsets) == 0 || s.segments[i].base > index {
+	for len(s.segments[i].frames) == 0 || s.segments[i].base > index {
 		i--
 	}
 	return s.segments[i]
@@ -87,7 +85,10 @@ func (s *Store) StoreLogs(logs []*raft.Log) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	commit := s.staged.Swap(0)
-	if len(logs) == 0 {
+	switch {
+	case s.closed:
+		return ErrClosed
+	case len(logs) == 0:
 		return nil
 	}
 	if err := s.checkFollows(logs); err != nil {
@@ -112,8 +113,8 @@ func (s *Store) checkFollows(logs []*raft.Log) error {
 		return fmt.Errorf("raftwal: entry %d does not follow the last one, %d; delete what is to be overwritten first", logs[0].Index, s.next-1)
 	}
 	for i, e := range logs {
-		if e.Index == 0 || e.Index != logs[0].Index+uint64(i) {
-			return fmt.Errorf("raftwal: entry %d is the %dth of a batch that begins with %d", e.Index, i+1, logs[0].Index)
+		if e.Index == 0 || e.Index == math.MaxUint64 || e.Index != logs[0].Index+uint64(i) {
+			return fmt.Errorf("raftwal: entry %d is number %d of a batch that begins with %d", e.Index, i+1, logs[0].Index)
 		}
 	}
 	return nil
@@ -126,25 +127,26 @@ func frameSize(e *raft.Log) int { return frameHead + 40 + len(e.Extensions) + le
 func (s *Store) storeRecord(logs []*raft.Log, size int, commit uint64) error {
 	index := logs[0].Index
 	last := index + uint64(len(logs)) - 1
-	offsets := make([]uint32, len(logs))
+	frames := make([]place, len(logs))
 	h := head{kind: recordEntries, index: index, commit: min(commit, last), sum: uint32(len(logs))}
 	if s.next == 0 {
 		h.first = index
 	}
 	return s.write(h, size, func(b []byte, g *segment, h *head) (_ []byte, err error) {
 		for i, e := range logs {
-			offsets[i] = uint32(g.end) + uint32(len(b))
+			at := len(b)
 			if b, err = appendFrame(b, e, g.salt); err != nil {
 				return nil, err
 			}
+			frames[i] = place{uint32(g.end + int64(at)), uint32(len(b) - at)}
 		}
 		return b, nil
-	}, func(g *segment, at int64) {
+	}, func(g *segment) {
 		if s.next == 0 {
 			s.first = index
 		}
 		s.next = last + 1
-		g.add(index, offsets)
+		g.add(index, frames)
 	})
 }
 
@@ -160,7 +162,7 @@ func (s *Store) DeleteRange(min, max uint64) error {
 	case s.next == 0 || min > max || max < s.first || min >= s.next:
 		return nil
 	case max >= s.next-1:
-		return s.deleteSuffix(min)
+		return s.deleteSuffix(cmp.Or(min, 1))
 	case min > s.first:
 		return fmt.Errorf("raftwal: deleting %d to %d of %d to %d leaves a gap", min, max, s.first, s.next-1)
 	}
@@ -172,7 +174,11 @@ func (s *Store) DeleteRange(min, max uint64) error {
 }
 
 func (s *Store) deleteSuffix(from uint64) error {
-	return s.write(head{kind: recordTruncate, index: from}, 0, nil, func(*segment, int64) { s.truncate(from) })
+	h := head{kind: recordTruncate, index: from}
+	return s.write(h, 0, func(b []byte, _ *segment, h *head) ([]byte, error) {
+		h.commit = min(h.commit, from-1) // what comes instead is not committed
+		return b, nil
+	}, func(*segment) { s.truncate(from) })
 }
 
 // truncate forgets the entries from an index on.
@@ -208,7 +214,7 @@ func (s *Store) GetCommitIndex() (uint64, error) {
 func (s *Store) covers() error {
 	next := s.first
 	for _, g := range s.segments {
-		if len(g.offsets) == 0 || g.next() <= s.first {
+		if len(g.frames) == 0 || g.next() <= s.first {
 			continue
 		}
 		if g.base > next {

@@ -58,6 +58,7 @@ func seed(salt, place uint64) uint32 {
 // put writes h to b, which has headSize bytes, for a record at an offset.
 func (h head) put(b []byte, salt uint64, offset int64) {
 	clear(b[:headSize])
+	binary.LittleEndian.PutUint64(b[40:], salt)
 	b[4] = byte(h.kind)
 	binary.LittleEndian.PutUint32(b[8:], h.length)
 	binary.LittleEndian.PutUint32(b[12:], h.sum)
@@ -69,8 +70,8 @@ func (h head) put(b []byte, salt uint64, offset int64) {
 
 // parseHead reads the head of a record at an offset.
 func parseHead(b []byte, salt uint64, offset int64) (head, error) {
-	if len(b) < headSize || b[4] < byte(recordState) || b[4] > byte(recordTruncate) || b[5]|b[6]|b[7] != 0 {
-		return head{}, errTorn // spares the checksum
+	if len(b) < headSize || binary.LittleEndian.Uint64(b[40:]) != salt {
+		return head{}, errTorn // of what is not a record at all, and spares the checksum
 	}
 	if crc32.Update(seed(salt, uint64(offset)), table, b[4:headSize]) != binary.LittleEndian.Uint32(b) {
 		return head{}, errTorn
@@ -120,7 +121,7 @@ func frameSum(content []byte, index, salt uint64) uint32 {
 	return crc32.Update(seed(salt, index), table, content)
 }
 
-// maxFrame bounds an entry, so that offsets in a segment fit into 32 bits.
+// maxFrame bounds an entry, so that what a place and a head say fits into 32 bits.
 const maxFrame = 2 << 30
 
 // frame cuts the frame of an entry off b and checks it.

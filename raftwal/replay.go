@@ -1,12 +1,14 @@
 package raftwal
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"math"
 	"path/filepath"
+	"slices"
 )
 
 // This file reads the segments when a store is opened.
@@ -50,88 +52,115 @@ func (s *Store) openSegment(name string) (*segment, error) {
 	return &segment{number: h.number, salt: h.salt, name: name, f: f, end: int64(h.prevEnd)}, nil
 }
 
-// replay takes in the records of all segments.
-func (s *Store) replay() error {
-	var buf []byte
+// replay takes in the records of all segments, and returns where the last one begins.
+func (s *Store) replay() (last int64, err error) {
+	r := reader{buffered: bufio.NewReaderSize(nil, readSize)}
 	for i, g := range s.segments {
 		end := int64(-1) // of the last one: where the records end
 		if i+1 < len(s.segments) {
 			end = s.segments[i+1].end
 		}
-		size, err := g.f.Size()
-		if err != nil {
-			return err
+		if g.written, err = g.f.Size(); err != nil {
+			return 0, err
 		}
-		if int64(cap(buf)) < size {
-			buf = make([]byte, size)
-		}
-		buf = buf[:size]
-		if n, err := g.f.ReadAt(buf, 0); int64(n) < size {
-			return fmt.Errorf("raftwal: %s: %w", g.name, err)
-		}
-		g.written = size
-		if err := s.replaySegment(g, buf, end, i == 0); err != nil {
-			return err
+		if last, err = s.replaySegment(g, end, i == 0, &r); err != nil {
+			return 0, err
 		}
 	}
-	return s.covers()
+	return last, s.covers()
 }
 
-// replaySegment takes in the records in buf, the content of g, up to end, or as far as
-// they are whole if end is negative.
-func (s *Store) replaySegment(g *segment, buf []byte, end int64, oldest bool) error {
+// replaySegment takes in the records of g, up to end, or as far as they are whole if end
+// is negative.
+func (s *Store) replaySegment(g *segment, end int64, oldest bool, r *reader) (last int64, err error) {
+	r.seek(g, headerSize)
 	for g.end = headerSize; g.end != end; {
-		h, body, err := record(buf, g)
+		h, body, err := r.record(g)
 		switch {
 		case err == nil && (h.kind == recordState) != (g.end == headerSize):
 			err = errMisplaced
 		case err == nil:
 			err = s.take(g, h, body, oldest)
+		case err != errTorn:
+			return 0, fmt.Errorf("raftwal: reading %s: %w", g.name, err)
 		}
-		if errors.Is(err, errTorn) && end < 0 && g.end > headerSize {
-			return g.checkTorn(buf)
+		if err == errTorn && end < 0 && g.end > headerSize {
+			return last, r.checkTorn(g)
 		}
 		if err != nil {
-			return fmt.Errorf("%w: %s at %d: %w", ErrCorrupt, g.name, g.end, err)
+			return 0, fmt.Errorf("%w: %s at %d: %w", ErrCorrupt, g.name, g.end, err)
 		}
-		g.end += h.size()
+		last, g.end = g.end, g.end+h.size()
 		if end >= 0 && g.end > end {
-			return fmt.Errorf("%w: %s: a record reaches to %d, but the segment ends at %d", ErrCorrupt, g.name, g.end, end)
+			return 0, fmt.Errorf("%w: %s: a record reaches to %d, but the segment ends at %d", ErrCorrupt, g.name, g.end, end)
 		}
 	}
-	return nil
+	return last, nil
 }
 
 var errMisplaced = errors.New("a record that does not belong there")
 
-// record reads the record at the end of g.
-func record(buf []byte, g *segment) (head, []byte, error) {
-	if g.end > int64(len(buf)) {
+// reader reads segments from their beginning to their end.
+type reader struct {
+	buffered *bufio.Reader
+	body     []byte // kept for the next record
+}
+
+const readSize = 1 << 20
+
+// seek goes to an offset.
+func (r *reader) seek(g *segment, at int64) {
+	r.buffered.Reset(io.NewSectionReader(g.f, at, g.written-at))
+}
+
+// record reads the record at the end of g. The body is valid until the next call. The
+// error is errTorn if there is none, any other is one of reading.
+func (r *reader) record(g *segment) (head, []byte, error) {
+	var b [headSize]byte
+	if _, err := io.ReadFull(r.buffered, b[:]); err != nil {
+		return head{}, nil, atEnd(err)
+	}
+	h, err := parseHead(b[:], g.salt, g.end)
+	if err != nil || h.size() > g.written-g.end {
 		return head{}, nil, errTorn
 	}
-	h, err := parseHead(buf[g.end:], g.salt, g.end)
-	if err != nil {
-		return head{}, nil, err
+	n := int(h.size() - headSize)
+	r.body = slices.Grow(r.body[:0], n)[:n]
+	if _, err := io.ReadFull(r.buffered, r.body); err != nil {
+		return head{}, nil, atEnd(err)
 	}
-	if h.size() > int64(len(buf))-g.end {
-		return head{}, nil, errTorn
-	}
-	body := buf[g.end+headSize:][:h.length]
+	body := r.body[:h.length]
 	if h.kind != recordEntries && crc32.Checksum(body, table) != h.sum {
 		return head{}, nil, errTorn
 	}
 	return h, body, nil
 }
 
+// atEnd makes the end of a file errTorn.
+func atEnd(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return errTorn
+	}
+	return err
+}
+
 // checkTorn looks whether the record that is not whole is the last one. If another follows
 // it was acknowledged, and is damaged.
-func (g *segment) checkTorn(buf []byte) error {
-	for at := g.end + alignment; at+headSize <= int64(len(buf)); at += alignment {
-		if _, err := parseHead(buf[at:], g.salt, at); err == nil {
+func (r *reader) checkTorn(g *segment) error {
+	at := g.end + alignment
+	for r.seek(g, at); ; at += alignment {
+		b, err := r.buffered.Peek(headSize)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("raftwal: reading %s: %w", g.name, err)
+		}
+		if _, err := parseHead(b, g.salt, at); err == nil {
 			return fmt.Errorf("%w: %s at %d: what was written there is gone, but what follows it at %d is not", ErrCorrupt, g.name, g.end, at)
 		}
+		_, _ = r.buffered.Discard(alignment) // is there
 	}
-	return nil
 }
 
 // take takes in a record.
@@ -163,6 +192,8 @@ func (s *Store) take(g *segment, h head, body []byte, oldest bool) error {
 		if err := s.takeEntries(g, h, body); err != nil {
 			return err
 		}
+	default:
+		return fmt.Errorf("a record of kind %d, which this version does not know", h.kind)
 	}
 	s.commit = h.commit
 	if (s.first == 0) != (s.next == 0) || s.next > 0 && s.first >= s.next {
@@ -173,14 +204,16 @@ func (s *Store) take(g *segment, h head, body []byte, oldest bool) error {
 
 // takeEntries checks the entries of a record and notes where they are.
 func (s *Store) takeEntries(g *segment, h head, body []byte) error {
-	offsets := make([]uint32, 0, min(int(h.sum), len(body)/frameHead))
+	frames := make([]place, 0, min(uint64(h.sum), uint64(len(body)/frameHead)))
 	rest := body
 	for i := range uint64(h.sum) {
-		offsets = append(offsets, uint32(g.end)+headSize+uint32(len(body)-len(rest)))
-		var err error
-		if _, rest, err = frame(rest, h.index+i, g.salt); err != nil {
+		at := g.end + headSize + int64(len(body)-len(rest))
+		content, next, err := frame(rest, h.index+i, g.salt)
+		if err != nil {
 			return err
 		}
+		frames = append(frames, place{uint32(at), uint32(frameHead + len(content))})
+		rest = next
 	}
 	if len(rest) > 0 || h.sum == 0 || h.index == 0 || h.index > math.MaxUint64-uint64(h.sum) {
 		return errMisplaced
@@ -192,6 +225,6 @@ func (s *Store) takeEntries(g *segment, h head, body []byte) error {
 		s.first = h.index
 	}
 	s.next = h.index + uint64(h.sum)
-	g.add(h.index, offsets)
+	g.add(h.index, frames)
 	return nil
 }

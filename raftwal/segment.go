@@ -18,12 +18,16 @@ type segment struct {
 	f      file
 	step   int64 // by how much the file grows at least, see growStep
 
-	// Owned by the writer, changed under Store.mu.
-	end     int64 // of the last record
-	written int64 // the file has blocks up to here, behind end of no meaning
-	base    uint64
-	offsets []uint32 // of the frames of the entries from base on
+	written int64 // the writer's: the file has blocks up to here, behind end of no meaning
+
+	// Changed by the writer, under Store.mu.
+	end    int64 // of the last record
+	base   uint64
+	frames []place // of the entries from base on
 }
+
+// place is where a frame lies in a segment. maxSegment and maxFrame make it fit.
+type place struct{ at, size uint32 }
 
 // The header of a segment:
 //
@@ -77,62 +81,51 @@ func newSalt() uint64 {
 // longer takes twice as long as one that does not.
 const growStep = 1 << 20
 
-// write writes a record, whose bytes buf are, behind the last one, and makes it durable.
-// The caller moves end.
-func (g *segment) write(buf []byte, sync bool) (written int64, err error) {
-	return g.writeFrom(g.end, buf, sync)
-}
-
-// writeFrom writes bytes at an offset, makes them durable, and returns up to where the
-// file has blocks now.
-func (g *segment) writeFrom(at int64, buf []byte, sync bool) (written int64, err error) {
-	end := at + int64(len(buf))
-	written = g.written
-	if end > written {
-		written = end
-		if int64(len(buf)) < g.step {
-			written += g.step
-			if _, err := g.f.WriteAt(zeros[:g.step], end); err != nil {
-				return 0, err
-			}
-		}
-	}
+// write writes bytes at an offset and makes them durable. The caller moves end.
+func (g *segment) write(at int64, buf []byte, sync bool) error {
 	if _, err := g.f.WriteAt(buf, at); err != nil {
-		return 0, err
+		return err
+	}
+	if end := at + int64(len(buf)); end > g.written {
+		g.written = end
+		g.grow(int64(len(buf)))
 	}
 	if !sync {
-		return written, nil
+		return nil
 	}
-	if err := g.f.Sync(); err != nil {
-		return 0, &syncError{err}
+	return g.f.Sync()
+}
+
+// grow makes the file longer than it must be, for later records, if they are small. On a
+// full disk it is not, and the record has what room there was.
+func (g *segment) grow(size int64) {
+	if size >= g.step {
+		return
 	}
-	return written, nil
+	if _, err := g.f.WriteAt(zeros[:g.step], g.written); err == nil {
+		g.written += g.step
+	}
 }
 
 var zeros [growStep]byte
 
-// syncError is a failed flush: what the file holds is not known any more.
-type syncError struct{ error }
-
-func (e *syncError) Unwrap() error { return e.error }
-
 // next is the index behind the last entry of the segment.
-func (g *segment) next() uint64 { return g.base + uint64(len(g.offsets)) }
+func (g *segment) next() uint64 { return g.base + uint64(len(g.frames)) }
 
-// add notes the offsets of entries that follow what the segment has.
-func (g *segment) add(index uint64, offsets []uint32) {
-	if len(g.offsets) == 0 {
+// add notes where entries are that follow what the segment has.
+func (g *segment) add(index uint64, frames []place) {
+	if len(g.frames) == 0 {
 		g.base = index
 	}
-	g.offsets = append(g.offsets, offsets...)
+	g.frames = append(g.frames, frames...)
 }
 
 // truncate forgets the entries from an index on.
 func (g *segment) truncate(index uint64) {
 	switch {
 	case index <= g.base:
-		g.offsets = nil
+		g.frames = nil
 	case index < g.next():
-		g.offsets = g.offsets[:index-g.base]
+		g.frames = g.frames[:index-g.base]
 	}
 }

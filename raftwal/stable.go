@@ -15,21 +15,31 @@ func (h *head) seal(buf []byte) {
 	h.sum = crc32.Checksum(buf[headSize:], table)
 }
 
-// SetAll implements [raft.BatchStableStore].
+// valueHead is the room that a value needs at most besides its key and its bytes.
+const valueHead = 32
+
+// SetAll implements [raft.BatchStableStore]. All values of a store are written again at
+// the beginning of each segment; they may have 64 MiB together.
 func (s *Store) SetAll(values []raft.StableValue) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	room := 0
+	room, all := 0, 0
 	for _, v := range values {
-		room += len(v.Key) + len(v.Bytes) + 32
+		room += len(v.Key) + len(v.Bytes) + valueHead
+	}
+	for key, val := range s.values {
+		all += len(key) + len(val) + valueHead
+	}
+	if all+room > maxRecord {
+		return fmt.Errorf("raftwal: %d bytes of stable values are more than %d: a store is for a few small ones", all+room, maxRecord)
 	}
 	var body []byte
 	return s.write(head{kind: recordValues}, room, func(b []byte, _ *segment, h *head) ([]byte, error) {
 		b = appendValues(b, values)
 		h.seal(b)
-		body = bytes.Clone(b[headSize:])
+		body = b[headSize:]
 		return b, nil
-	}, func(*segment, int64) {
+	}, func(*segment) {
 		_ = parseValues(body, s.values) // is what appendValues wrote
 	})
 }

@@ -21,16 +21,20 @@ type Options struct {
 	Dir string
 
 	// SegmentSize is the size in bytes from which on a new file is begun; 64 MiB if it
-	// is 0. What is deleted at the front of the log gives its space back a file at a
-	// time.
+	// is 0, 1 GiB at most. What is deleted at the front of the log gives its space back
+	// a file at a time.
 	SegmentSize int64
 
 	// NoSync leaves out all flushes. A crash of the machine may then make the node
-	// forget votes and entries that others count on: it is for tests.
+	// forget votes and entries that others count on, or leave a directory that can't be
+	// opened: it is for tests.
 	NoSync bool
 }
 
-const defaultSegmentSize = 64 << 20
+const (
+	defaultSegmentSize = 64 << 20
+	maxSegment         = 1 << 30
+)
 
 var (
 	// ErrKeyNotFound is what [Store.Get] and [Store.GetUint64] return for a key that
@@ -68,9 +72,8 @@ type Store struct {
 	// writing is held by a call that writes, throughout. It guards these.
 	writing sync.Mutex
 	buf     []byte
-	fresh   bool  // the last segment may be written to
-	lost    error // a flush failed: nothing is written any more
-	noted   bool  // the first index is on disk
+	fresh   bool // the last segment may be written to
+	noted   bool // the first index is on disk
 	spare   *spare
 
 	// mu guards what is read, which changes only when it is durable.
@@ -97,15 +100,14 @@ func Open(dir string) (*Store, error) { return New(Options{Dir: dir}) }
 // New opens a store, which must not be open elsewhere. It reads all of the log, to find
 // its end and to see that it is whole.
 func New(options Options) (*Store, error) {
-	if options.SegmentSize < 0 {
-		return nil, fmt.Errorf("raftwal: segment size %d", options.SegmentSize)
+	if options.SegmentSize < 0 || options.SegmentSize > maxSegment {
+		return nil, fmt.Errorf("raftwal: a segment size of %d is not between 0 and %d", options.SegmentSize, maxSegment)
 	}
-	if err := os.Mkdir(options.Dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return nil, err
+	if options.Dir == "" {
+		return nil, errors.New("raftwal: no directory is given")
 	}
-	// Whoever made the directory may not have lived to sync its name.
-	if err := (osFS{}).SyncDir(filepath.Dir(options.Dir)); err != nil {
-		return nil, err
+	if err := makeDir(filepath.Clean(options.Dir), !options.NoSync); err != nil {
+		return nil, fmt.Errorf("raftwal: %w", err)
 	}
 	release, err := lock(filepath.Join(options.Dir, "lock"))
 	if err != nil {
@@ -117,6 +119,24 @@ func New(options Options) (*Store, error) {
 	}
 	s.release = release
 	return s, nil
+}
+
+// makeDir makes the directory if it does not exist, and its name durable: who made it
+// may not have lived to see to that. If it was there and its parent can't be read, that
+// is somebody else's affair.
+func makeDir(dir string, sync bool) error {
+	made := os.Mkdir(dir, 0o700)
+	switch {
+	case made != nil && !errors.Is(made, os.ErrExist):
+		return made
+	case !sync:
+		return nil
+	}
+	err := osFS{}.SyncDir(filepath.Dir(dir))
+	if made != nil && errors.Is(err, os.ErrPermission) {
+		return nil
+	}
+	return err
 }
 
 func openStore(options Options, fsys fileSystem) (*Store, error) {
@@ -146,7 +166,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	var err error
-	if !s.noted && s.lost == nil {
+	if !s.noted {
 		err = s.write(head{kind: recordValues}, 0, nil, nil)
 	}
 	s.mu.Lock()
@@ -160,28 +180,26 @@ func (s *Store) closeFiles() error {
 	for _, g := range s.segments {
 		errs = append(errs, g.f.Close())
 	}
-	if s.spare != nil {
-		errs = append(errs, s.spare.f.Close())
-	}
 	return errors.Join(errs...)
 }
 
 // write makes a record durable and then publishes what it says. body appends the record's
-// body to b, for a segment of that salt, and may set sum and the like in h; it takes room
-// bytes at most. The caller holds s.writing.
-func (s *Store) write(h head, room int, body func(b []byte, g *segment, h *head) ([]byte, error), publish func(g *segment, at int64)) error {
-	switch {
-	case s.closed: // only changes while writing is held
+// body to b, for that segment, and may change h; it takes room bytes at most. The caller
+// holds s.writing.
+//
+// If it fails the record may be in the file, whole or in part. So the next one goes into
+// another segment, which notes that this one ends before it. That holds for a failed
+// flush too: everything before was flushed on its own.
+func (s *Store) write(h head, room int, body func(b []byte, g *segment, h *head) ([]byte, error), publish func(*segment)) error {
+	if s.closed { // only changes while writing is held
 		return ErrClosed
-	case s.lost != nil:
-		return s.lost
 	}
 	g, err := s.segmentFor(headSize + int64(room) + alignment)
 	if err != nil {
 		return err
 	}
 	h.first, h.commit = max(h.first, s.first), max(h.commit, s.commit)
-	buf := append(s.buf[:0], make([]byte, headSize)...)
+	buf := append(slices.Grow(s.buf[:0], headSize+room+alignment), make([]byte, headSize)...)
 	if body != nil {
 		if buf, err = body(buf, g, &h); err != nil {
 			return err
@@ -193,20 +211,15 @@ func (s *Store) write(h head, room int, body func(b []byte, g *segment, h *head)
 	if cap(buf) <= maxKept {
 		s.buf = buf
 	}
-	written, err := g.write(buf, s.sync)
-	if err != nil {
-		s.fresh = false // what lies behind its end is of no use
-		if lost := new(syncError); errors.As(err, &lost) {
-			s.lost = fmt.Errorf("raftwal: an earlier flush failed, reopen the store: %w", err)
-		}
-		return fmt.Errorf("raftwal: %s: %w", g.name, err)
+	if err := g.write(g.end, buf, s.sync); err != nil {
+		s.fresh = false
+		return fmt.Errorf("raftwal: writing to %s: %w", g.name, err)
 	}
 	s.mu.Lock()
-	at := g.end
-	g.end, g.written = at+h.size(), written
+	g.end += h.size()
 	s.commit = h.commit
 	if publish != nil {
-		publish(g, at)
+		publish(g)
 	}
 	s.mu.Unlock()
 	s.noted = true
@@ -220,7 +233,7 @@ const maxKept = 8 << 20
 // segmentFor returns the segment for a record of at most so many bytes.
 func (s *Store) segmentFor(size int64) (*segment, error) {
 	if s.fresh {
-		if g := s.segments[len(s.segments)-1]; g.end+size <= s.limit || len(g.offsets) == 0 && g.end < s.limit/2 {
+		if g := s.segments[len(s.segments)-1]; g.end+size <= s.limit || len(g.frames) == 0 && g.end < s.limit/2 {
 			return g, nil
 		}
 	}
@@ -239,28 +252,40 @@ func (s *Store) roll() error {
 		last := s.segments[n-1]
 		h.number, h.prevEnd = last.number+1, uint64(last.end)
 	}
-	room, err := s.makeRoom()
-	if err != nil {
+	g := &segment{number: h.number, salt: h.salt, step: s.step, name: segmentName(s.dir, h.number)}
+	begin := append(h.append(nil), s.state(g)...)
+	g.end = int64(len(begin))
+	if err := s.install(g, begin); err != nil {
 		return err
 	}
-	g := &segment{number: h.number, salt: h.salt, f: room.f, step: s.step, end: headerSize, written: room.written, name: segmentName(s.dir, h.number)}
-	state := s.state(g)
-	written, err := g.writeFrom(0, append(h.append(nil), state...), s.sync)
-	if err == nil {
-		err = s.fs.Rename(room.name, g.name)
-	}
-	if err == nil && s.sync {
-		err = s.fs.SyncDir(s.dir)
-	}
-	if err != nil {
-		return errors.Join(err, room.f.Close())
-	}
-	g.end, g.written = headerSize+int64(len(state)), written
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.segments = append(s.segments, g)
 	s.fresh = true
 	return nil
+}
+
+// install makes the file of a segment, which has its name only when begin is in it, and
+// durable. A file is renamed while it is closed: not every system does it otherwise.
+func (s *Store) install(g *segment, begin []byte) error {
+	name, err := s.makeRoom(g)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(g.write(0, begin, s.sync), g.f.Close())
+	if err == nil {
+		err = s.fs.Rename(name, g.name)
+	}
+	if err == nil && s.sync {
+		err = s.fs.SyncDir(s.dir)
+	}
+	if err == nil {
+		g.f, err = s.fs.Open(g.name)
+	}
+	if err != nil {
+		_ = s.fs.Remove(name) // on a full disk its room counts; it may have been renamed
+	}
+	return err
 }
 
 // state is the record that begins a segment.
@@ -277,36 +302,37 @@ func (s *Store) state(g *segment) []byte {
 	return buf
 }
 
-// spare is a file that is not a segment, or not yet.
+// spare is the file of an old segment. It is closed.
 type spare struct {
 	name    string
-	f       file
 	written int64
 }
 
-// makeRoom returns a file for the next segment: an old one if there is one, whose blocks
-// need not be allocated again.
-func (s *Store) makeRoom() (*spare, error) {
-	if old := s.spare; old != nil {
-		s.spare = nil
+// makeRoom opens a file for a segment, and returns its name: an old one if there is one,
+// whose blocks need not be allocated again.
+func (s *Store) makeRoom(g *segment) (name string, err error) {
+	old := s.spare
+	if old == nil {
+		name = filepath.Join(s.dir, "next"+tmpSuffix)
+		g.f, err = s.fs.Create(name)
+		return name, err
+	}
+	s.spare = nil
+	if s.sync {
 		// Its old name must be gone for good before it gets another content.
 		if err := s.fs.SyncDir(s.dir); err != nil {
-			return nil, errors.Join(err, old.f.Close())
+			return "", err
 		}
-		return old, nil
 	}
-	name := filepath.Join(s.dir, "next"+tmpSuffix)
-	f, err := s.fs.Create(name)
-	if err != nil {
-		return nil, err
-	}
-	return &spare{name: name, f: f}, nil
+	g.written = old.written
+	g.f, err = s.fs.Open(old.name)
+	return old.name, err
 }
 
 // removeOld removes the segments at the front that have no entries any more, but the last
 // one. What fails is tried again when the store is opened.
 func (s *Store) removeOld() {
-	for len(s.segments) > 1 && (len(s.segments[0].offsets) == 0 || s.segments[0].next() <= s.first) {
+	for len(s.segments) > 1 && (len(s.segments[0].frames) == 0 || s.segments[0].next() <= s.first) {
 		g := s.segments[0]
 		s.mu.Lock() // until nobody reads it
 		s.segments = s.segments[1:]
@@ -317,15 +343,15 @@ func (s *Store) removeOld() {
 
 // retire keeps the file of an old segment as a spare, or removes it.
 func (s *Store) retire(g *segment) {
+	_ = g.f.Close() // was only read since the last flush
 	if s.spare == nil && g.written >= s.limit/2 {
 		name := filepath.Join(s.dir, "spare"+tmpSuffix)
 		if s.fs.Rename(g.name, name) == nil {
-			s.spare = &spare{name: name, f: g.f, written: g.written}
+			s.spare = &spare{name: name, written: g.written}
 			return
 		}
 	}
-	_ = s.fs.Remove(g.name) // load removes what is left
-	_ = g.f.Close()         // was only read
+	_ = s.fs.Remove(g.name) // what is left is removed after the next opening
 }
 
 // load reads the segments.
@@ -350,8 +376,12 @@ func (s *Store) load() error {
 	if err != nil {
 		return err
 	}
-	if err := s.replay(); err != nil {
+	last, err := s.replay()
+	if err != nil {
 		return err
+	}
+	if err := s.settle(last); err != nil {
+		return fmt.Errorf("raftwal: making durable what was read: %w", err)
 	}
 	for _, name := range useless {
 		if err := s.fs.Remove(name); err != nil {
@@ -359,4 +389,22 @@ func (s *Store) load() error {
 		}
 	}
 	return nil
+}
+
+// settle makes durable what was read and may not be: a process that was killed leaves a
+// record, the last one, or a name that was not flushed. A flush that failed even leaves
+// what no flush takes to the disk any more, unless it is written again.
+func (s *Store) settle(last int64) error {
+	if !s.sync || len(s.segments) == 0 {
+		return nil
+	}
+	g := s.segments[len(s.segments)-1]
+	buf := make([]byte, g.end-last)
+	if _, err := g.f.ReadAt(buf, last); err != nil {
+		return err
+	}
+	if err := g.write(last, buf, true); err != nil {
+		return err
+	}
+	return s.fs.SyncDir(s.dir)
 }

@@ -145,7 +145,7 @@ func TestDamage(t *testing.T) {
 		bad := bytes.Clone(good)
 		bad[at] ^= 0x10
 		must(t, os.WriteFile(name, bad, 0o600))
-		s, err := New(Options{Dir: dir})
+		s, err := New(Options{Dir: dir, NoSync: true})
 		if err != nil {
 			if !errors.Is(err, ErrCorrupt) || at >= before {
 				t.Errorf("byte %d: %v", at, err)
@@ -169,7 +169,7 @@ func TestCut(t *testing.T) {
 	must(t, err)
 	for at := ends[0]; at <= ends[4]; at++ {
 		must(t, os.WriteFile(name, good[:at], 0o600))
-		s, err := New(Options{Dir: dir})
+		s, err := New(Options{Dir: dir, NoSync: true})
 		must(t, err)
 		want := uint64(0)
 		for i, end := range ends {
@@ -196,8 +196,7 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// A call that fails changes nothing, and the store goes on when the disk does; but not
-// after a failed flush.
+// A call that fails changes nothing, and the store goes on when the disk does.
 func TestFullDisk(t *testing.T) {
 	for seed := range uint64(60) {
 		choices := rand.New(rand.NewPCG(seed, 2))
@@ -213,20 +212,10 @@ func TestFullDisk(t *testing.T) {
 				m = after
 			case !errors.Is(err, syscall.ENOSPC):
 				t.Fatalf("seed %d: %v", seed, err)
-			case s.lost != nil:
-				if err := s.SetUint64([]byte("k"), 1); !errors.Is(err, syscall.ENOSPC) {
-					t.Fatalf("seed %d: after a failed flush: %v", seed, err)
-				}
-			}
-			if s.lost != nil {
-				break
 			}
 			if err := m.matches(s); err != nil {
 				t.Fatalf("seed %d: %v", seed, err)
 			}
-		}
-		if s.lost != nil {
-			continue
 		}
 		must(t, s.Close())
 		m.back = nil
@@ -297,6 +286,172 @@ func TestConcurrency(t *testing.T) {
 		case last == 0 || err == raft.ErrLogNotFound: // it may have been deleted meanwhile
 		case err != nil || string(e.Data) != fmt.Sprint(last):
 			t.Fatalf("entry %d: %q, %v", last, e.Data, err)
+		}
+	}
+}
+
+// Options that can't be met are refused with a reason, before anything is made.
+func TestOptions(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "file"), nil, 0o600))
+	for want, o := range map[string]Options{
+		"no directory is given": {},
+		"not a directory":       {Dir: filepath.Join(dir, "file")},
+		"no such file":          {Dir: filepath.Join(dir, "missing", "log")},
+		"a segment size of -1":  {Dir: filepath.Join(dir, "log"), SegmentSize: -1},
+		"is not between 0 and":  {Dir: filepath.Join(dir, "log"), SegmentSize: maxSegment + 1},
+	} {
+		if s, err := New(o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, %v, want %q", o, s, err, want)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "log")); err == nil {
+		t.Error("a directory was made for nothing")
+	}
+}
+
+// The ends of what a number can be are stored as any other, or refused.
+func TestBounds(t *testing.T) {
+	d := newDisk()
+	s, err := openStore(small, d)
+	must(t, err)
+	if err := s.StoreLog(&raft.Log{Index: math.MaxUint64}); err == nil {
+		t.Error("an entry was stored that none can follow")
+	}
+	must(t, s.StoreLogs([]*raft.Log{{Index: 5}, {Index: 6}}))
+	must(t, s.DeleteRange(0, math.MaxUint64))
+	must(t, s.StoreLog(&raft.Log{Index: math.MaxUint64 - 1}))
+	large := make([]byte, maxRecord/2)
+	must(t, s.Set([]byte("k"), large))
+	if err := s.Set([]byte("l"), large); err == nil {
+		t.Error("stable values have no bound")
+	}
+	s, err = openStore(small, d)
+	must(t, err)
+	if last, _ := s.LastIndex(); last != math.MaxUint64-1 {
+		t.Errorf("the log ends with %d", last)
+	}
+}
+
+// A record of another kind, which a later version may write, is not taken for a torn one.
+func TestUnknownKind(t *testing.T) {
+	d := newDisk()
+	s, err := openStore(small, d)
+	must(t, err)
+	must(t, s.write(head{kind: recordTruncate + 1}, 0, nil, nil))
+	if _, err := openStore(small, d); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "kind 5") {
+		t.Errorf("opening: %v", err)
+	}
+}
+
+// An entry is read in one piece of just its size, whatever follows it in the file.
+func TestReadsNoMore(t *testing.T) {
+	d := newDisk()
+	s, err := openStore(Options{Dir: "d"}, d)
+	must(t, err)
+	must(t, s.StoreLogs([]*raft.Log{{Index: 1}, {Index: 2, Data: make([]byte, 1<<20)}}))
+	must(t, s.DeleteRange(2, 2))
+	must(t, s.Set([]byte("k"), make([]byte, 1<<20)))
+	if n := testing.AllocsPerRun(10, func() { must(t, s.GetLog(1, new(raft.Log))) }); n > 10 {
+		t.Errorf("%v allocations", n)
+	}
+	if size := s.segments[0].frames[0].size; size > 100 {
+		t.Errorf("%d bytes are read for an entry of none", size)
+	}
+}
+
+// When a disk is full, room that is made at the front of the log is found.
+func TestFullDiskEmptied(t *testing.T) {
+	d := newDisk()
+	s, err := openStore(small, d)
+	must(t, err)
+	for i := range uint64(40) {
+		must(t, s.StoreLog(&raft.Log{Index: i + 1, Data: make([]byte, 500)}))
+	}
+	d.room = 1
+	for err = nil; err == nil; {
+		last, _ := s.LastIndex()
+		err = s.StoreLog(&raft.Log{Index: last + 1, Data: make([]byte, 500)})
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	d.room = 3 << 10 // too little for what a file grows by
+	last, _ := s.LastIndex()
+	must(t, s.DeleteRange(1, last-1))
+	for i := range uint64(20) {
+		if err := s.StoreLog(&raft.Log{Index: last + 1 + i, Data: make([]byte, 500)}); err != nil {
+			t.Fatalf("the disk stays full: %v", err)
+		}
+	}
+}
+
+// A segment that can't be begun leaves nothing behind that takes room, wherever it failed.
+func TestFailedRoll(t *testing.T) {
+	for call := 1; ; call++ {
+		d := newDisk()
+		s, err := openStore(small, d)
+		must(t, err)
+		d.fail, d.err = call, syscall.ENOSPC
+		if err := s.StoreLog(&raft.Log{Index: 1}); err == nil || len(s.segments) > 0 {
+			return // the segment was begun
+		}
+		for name := range d.names {
+			if filepath.Ext(name) == tmpSuffix {
+				t.Errorf("call %d fails, and %s is left", call, name)
+			}
+		}
+		must(t, s.StoreLog(&raft.Log{Index: 1}))
+	}
+}
+
+// Of a record that failed and the one written instead no part is ever mixed: each entry
+// has its own checksum, so both would look whole.
+func TestNoMixture(t *testing.T) {
+	write := func(s *Store, term uint64) error {
+		at := s.segments[0].end + headSize
+		pad := func(to int64) []byte { // an entry's data that makes its frame end there
+			empty, err := appendFrame(nil, &raft.Log{}, 0)
+			must(t, err)
+			return bytes.Repeat([]byte{byte(term)}, int(to-at)-len(empty))
+		}
+		return s.StoreLogs([]*raft.Log{{Index: 1, Term: term, Data: pad(sector)}, {Index: 2, Term: term, Data: pad(sector)}})
+	}
+	for seed := range uint64(200) {
+		d := newDisk()
+		s, err := openStore(small, d)
+		must(t, err)
+		must(t, s.Set([]byte("k"), nil))
+		d.fail, d.err = d.calls+2, errDisk // when all is on its way
+		if err := write(s, 1); !errors.Is(err, errDisk) {
+			t.Fatal(err)
+		}
+		d.limit = d.calls + 1 + int(seed%16)
+		_ = write(s, 2)
+		s, err = openStore(small, d.crash(rand.New(rand.NewPCG(seed, 0))))
+		must(t, err)
+		var a, b raft.Log
+		if s.GetLog(1, &a) == nil && s.GetLog(2, &b) == nil && a.Term != b.Term {
+			t.Fatalf("seed %d: terms %d and %d are of two records", seed, a.Term, b.Term)
+		}
+	}
+}
+
+// The files of a store are renamed and removed while they are closed, as Windows wants it.
+func TestClosedFiles(t *testing.T) {
+	d := newDisk()
+	s, err := openStore(small, d)
+	must(t, err)
+	for i := range uint64(200) {
+		must(t, s.StoreLog(&raft.Log{Index: i + 1, Data: make([]byte, 100)}))
+		if i > 50 {
+			must(t, s.DeleteRange(1, i-50))
+		}
+	}
+	must(t, s.Close())
+	for name, n := range d.names {
+		if n.open != 0 {
+			t.Errorf("%s is open %d times after Close", name, n.open)
 		}
 	}
 }
