@@ -289,7 +289,18 @@ func (r *Raft) handleVote(rpc RPC, req *RequestVoteRequest) {
 		r.setVote(q.from)
 	}
 	r.heard = r.now
-	r.replyHardSynced(rpc, resp)
+	r.replyVote(rpc, resp)
+}
+
+// replyVote gives a vote when it is on disk (R1). If the term has moved on by then, it never
+// will be: what is on disk is the newer term, of which the candidate learns instead.
+func (r *Raft) replyVote(rpc RPC, resp *RequestVoteResponse) {
+	r.writer.whenHardSynced(func(err error) {
+		if r.hard.term != resp.Term {
+			resp.Term, resp.Granted = r.hard.term, false
+		}
+		rpc.Respond(resp, err)
+	})
 }
 
 // handlePreVote answers a pre-vote request. It changes nothing.

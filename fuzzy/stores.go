@@ -48,15 +48,16 @@ func (w *watch) stored(d *disk, e *raft.Log) {
 	if e.Term > d.term {
 		w.fail(entryBeforeTerm, "%s stores %d@%d in term %d", d.server, e.Index, e.Term, d.term)
 	}
-	if d.last != 0 && e.Index > d.last+1 && e.Index != d.snapshot.index+1 {
+	base, isBased := d.bases[e.Index-1] // not the newest snapshot if that has joined what is on its way here
+	if d.last != 0 && e.Index > d.last+1 && !isBased {
 		w.fail(gap, "%s stores %d@%d, its log ends at %d and its snapshot is %v", d.server, e.Index, e.Term, d.last, d.snapshot)
 	}
 	if old := d.log[e.Index]; old != nil && old.term != e.Term {
 		w.dropped(d, old)
 	}
 	prev := d.log[e.Index-1]
-	if prev == nil && d.snapshot.index == e.Index-1 {
-		prev = w.facts[d.snapshot]
+	if prev == nil && isBased {
+		prev = w.facts[base]
 	}
 	f := w.note(e, prev)
 	f.held |= w.bit(d.server)
@@ -179,6 +180,7 @@ func (s *snapshotSink) Close() error {
 		w.happened(d, "snapshot", s.at, s.at)
 		w.isTrue(d.server, s.at)
 		d.snapshot, d.members = s.at, s.members
+		d.bases[s.at.index] = s.at
 	}
 	return err
 }

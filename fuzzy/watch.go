@@ -87,6 +87,7 @@ type disk struct {
 	log       map[uint64]*fact
 	last      uint64 // index of the log's last entry
 	snapshot  id
+	bases     map[uint64]id // all snapshots that there have been, by index
 	members   []raft.Server // of the snapshot
 	recent    []diskEvent
 }
@@ -167,7 +168,7 @@ func (w *watch) open(server raft.ServerID) *disk {
 	if _, ok := w.numbers[server]; !ok {
 		w.numbers[server] = len(w.numbers)
 	}
-	d := &disk{server: server, votes: map[uint64]string{}, log: map[uint64]*fact{}}
+	d := &disk{server: server, votes: map[uint64]string{}, log: map[uint64]*fact{}, bases: map[uint64]id{}}
 	w.disks[server] = d
 	return d
 }
