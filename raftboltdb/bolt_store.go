@@ -159,9 +159,12 @@ func (s *BoltStore) prepare() error {
 	return syncDir(filepath.Dir(s.db.Path()))
 }
 
-// syncDir makes the names in a directory durable, where the system can: bbolt
+// syncDir is syncDirectory but in a test that looks whether it is called.
+var syncDir = syncDirectory
+
+// syncDirectory makes the names in a directory durable, where the system can: bbolt
 // syncs the file it has created, but not its name.
-func syncDir(path string) error {
+func syncDirectory(path string) error {
 	if runtime.GOOS == "windows" {
 		return nil
 	}

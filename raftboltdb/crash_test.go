@@ -388,3 +388,28 @@ func TestMigrateToV2AfterCrash(t *testing.T) {
 		t.Errorf("the directory has %v, %v", left, err)
 	}
 }
+
+// The name of a file is on disk before its store is used: without it a crash would take
+// everything that was acknowledged since.
+func TestNameIsSynced(t *testing.T) {
+	var synced []string
+	defer func(f func(string) error) { syncDir = f }(syncDir)
+	syncDir = func(path string) error {
+		synced = append(synced, path)
+		return syncDirectory(path)
+	}
+	dir := t.TempDir()
+	for range 2 { // whoever made the file may not have lived to sync its name
+		synced = nil
+		s, err := NewBoltStore(filepath.Join(dir, "raft.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(synced) != 1 || synced[0] != dir {
+			t.Errorf("synced %q, want %q", synced, dir)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
