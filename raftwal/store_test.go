@@ -318,7 +318,12 @@ func TestBounds(t *testing.T) {
 	if err := s.StoreLog(&raft.Log{Index: math.MaxUint64}); err == nil {
 		t.Error("an entry was stored that none can follow")
 	}
+	must(t, s.StageCommitIndex(9))
 	must(t, s.StoreLogs([]*raft.Log{{Index: 5}, {Index: 6}}))
+	must(t, s.StoreLogs([]*raft.Log{{Index: 7}, {Index: 8}, {Index: 9}}))
+	if commit, _ := s.GetCommitIndex(); commit != 6 {
+		t.Errorf("the commit index is %d, of a call that ended with 6", commit)
+	}
 	must(t, s.DeleteRange(0, math.MaxUint64))
 	must(t, s.StoreLog(&raft.Log{Index: math.MaxUint64 - 1}))
 	large := make([]byte, maxRecord/2)
@@ -330,6 +335,19 @@ func TestBounds(t *testing.T) {
 	must(t, err)
 	if last, _ := s.LastIndex(); last != math.MaxUint64-1 {
 		t.Errorf("the log ends with %d", last)
+	}
+}
+
+// What a segment begins with was durable before it had its name: it is never torn.
+func TestDamagedState(t *testing.T) {
+	d := newDisk()
+	s, err := openStore(small, d)
+	must(t, err)
+	must(t, s.roll())
+	n := d.names[segmentName("d", 1)]
+	n.seen[headerSize+20] ^= 1
+	if _, err := openStore(small, d); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("opening: %v", err)
 	}
 }
 
