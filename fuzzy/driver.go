@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -40,7 +41,8 @@ func (p *player) play(seed uint64) outcome {
 			return died(seed, err, "")
 		}
 	}
-	timer := time.AfterFunc(patience, func() { p.cmd.Process.Kill() })
+	process := p.cmd.Process
+	timer := time.AfterFunc(patience, func() { process.Signal(syscall.SIGQUIT) }) // it shows its goroutines
 	defer timer.Stop()
 	fmt.Fprintln(p.seeds, seed) // if it fails there is no result either
 	o, err := p.result()

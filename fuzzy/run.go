@@ -40,7 +40,7 @@ func run(t *testing.T, seed uint64, set settings) outcome {
 		Seed:     seed,
 		Nodes:    cmp.Or(set.nodes, []int{5, 5, 5, 5, 5, 5, 3, 7}[rng.IntN(8)]),
 		Duration: set.virtual,
-		Clients:  4,
+		Clients:  clients,
 		Pace:     time.Duration(100+rng.IntN(400)) * time.Millisecond,
 		NewFSM:   func() raft.FSM { return newKV(w) },
 		Command:  drawCommand,

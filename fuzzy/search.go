@@ -11,7 +11,7 @@ import (
 )
 
 // searchLimit is how long, in real time, the search through one history may take.
-const searchLimit = 2 * time.Second
+const searchLimit = time.Second
 
 // searches says how many histories of keys were searched.
 type searches struct {

@@ -19,7 +19,8 @@ const (
 	FaultCut          Fault = "cut"           // between two servers, for a while, as are all that last
 	FaultOneWayCut    Fault = "one-way cut"   // from or to a server, of another or of all
 	FaultIsolation    Fault = "isolation"     // of one server
-	FaultPartition    Fault = "partition"     // in two, or of the leader with a minority
+	FaultDeposition   Fault = "deposition"    // isolation of a leader that then gets many writes
+	FaultPartition    Fault = "partition"     // in two
 	FaultLoss         Fault = "loss"          // of a share of all messages
 	FaultDuplication  Fault = "duplication"   // of a share of all requests, late
 	FaultSlowNetwork  Fault = "slow network"  // for all
@@ -103,6 +104,7 @@ func init() {
 		{fault: FaultCut, weight: 2, begin: cutTwo},
 		{fault: FaultOneWayCut, weight: 3, begin: cutOneWay},
 		{fault: FaultIsolation, weight: 4, begin: isolate},
+		{fault: FaultDeposition, weight: 2, begin: depose},
 		{fault: FaultPartition, weight: 4, begin: partition},
 		{fault: FaultLoss, weight: 1, begin: lose},
 		{fault: FaultDuplication, weight: 2, begin: duplicate},
@@ -241,6 +243,22 @@ func cutOneWay(s *simulation, on *simServer) (func(), bool) {
 
 func isolate(s *simulation, on *simServer) (func(), bool) {
 	return s.sever("isolate", func(from, to *simServer) bool { return from == on || to == on })
+}
+
+// depose isolates the leader and gives it many writes, none of which can be committed:
+// they have to leave its log again.
+func depose(s *simulation, _ *simServer) (func(), bool) {
+	leader := s.leader()
+	if leader == nil {
+		return nil, false
+	}
+	undo, done := isolate(s, leader)
+	c := s.newClient(s.opts.Clients)
+	for range 1 + s.rng.IntN(50) {
+		command := s.opts.Command(s.rng, s.opts.Clients)
+		c.start(func() { c.write(leader, command) })
+	}
+	return undo, done
 }
 
 func partition(s *simulation, on *simServer) (func(), bool) {
