@@ -126,6 +126,15 @@ func driver(t *testing.T, signal string) {
 	if err := c.Signal(s); err != nil {
 		t.Fatal(err)
 	}
+	if s == syscall.SIGSTOP {
+		// What stops after its driver has died is not continued by anybody.
+		var status syscall.WaitStatus
+		for !status.Stopped() {
+			if _, err := syscall.Wait4(c.Pid(), &status, syscall.WUNTRACED, nil); err != nil && err != syscall.EINTR {
+				t.Fatal(err)
+			}
+		}
+	}
 	os.Stdout.WriteString(ready)
 	select {}
 }
