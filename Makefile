@@ -46,9 +46,9 @@ PARTS := \
 	unit:4 \
 	sim:1 \
 	fuzz:2 \
-	fuzzy:2 \
+	fuzzy:1 \
 	tags:1 \
-	modules:1 \
+	modules:2 \
 	safety:1 \
 	process:2 \
 	mixed:2
@@ -122,7 +122,7 @@ unit: race-warning
 tags:
 	go vet -tags hashicorpmetrics,batchtest ./...
 	$(GOTEST) -tags hashicorpmetrics ./internal/metrics
-	$(GOTEST) -tags batchtest ./testing/rafttest
+	$(GOTEST) -tags batchtest -run 'FSM|Batch' ./testing/rafttest
 	cd testing/compat && $(GOTEST) -tags hashicorpmetrics ./...
 
 modules: race-warning
