@@ -176,11 +176,13 @@ func (s *snapshotSink) Close() error {
 	w, d := s.store.watch, s.store.disk
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if err == nil {
+		d.bases[s.at.index] = s.at // of an older one, too: a newer that has arrived may have been given up
+	}
 	if err == nil && s.at.index >= d.snapshot.index {
 		w.happened(d, "snapshot", s.at, s.at)
 		w.isTrue(d.server, s.at)
 		d.snapshot, d.members = s.at, s.members
-		d.bases[s.at.index] = s.at
 	}
 	return err
 }
