@@ -95,6 +95,10 @@ func TestSimulateFinds(t *testing.T) {
 			o.Query, o.Read = nil, nil
 			o.Configure = func(c *raft.Config) { c.SnapshotThreshold, c.SnapshotInterval = 1, time.Second }
 		}, []string{wrongResponse, differentFSM}},
+		{"an FSM with a state of its own", FaultRestart, func(o *SimulateOptions) {
+			o.NewFSM = func() raft.FSM { return &secretFSM{secret: rand.Uint64()} }
+			o.Query, o.Read = nil, nil
+		}, []string{differentFSM}},
 		{"a read of what was", FaultRestart, func(o *SimulateOptions) {
 			o.Query, o.Read = cachedRead()
 		}, []string{staleRead}},
@@ -129,6 +133,16 @@ type drawingFSM struct {
 }
 
 func (f *drawingFSM) Apply(*raft.Log) any { return f.draw }
+
+// secretFSM has something in its snapshots that no response shows.
+type secretFSM struct {
+	sumFSM
+	secret uint64
+}
+
+func (f *secretFSM) Snapshot() (raft.FSMSnapshot, error) {
+	return textSnapshot(fmt.Sprint(f.sum(), " ", f.secret)), nil
+}
 
 // forgetfulFSM restores nothing.
 type forgetfulFSM struct{ sumFSM }
