@@ -17,6 +17,7 @@ import (
 const (
 	differentEntries = "different entries applied"
 	appliedAgain     = "applied index went back"
+	entriesMissing   = "entries missing in an FSM"
 	brokenFSMUsed    = "entry applied to an FSM that could not be restored"
 )
 
@@ -25,28 +26,37 @@ type journal struct {
 	violate func(*Violation)
 
 	mu      sync.Mutex
-	applied map[uint64]*raft.Log
+	applied map[uint64]journalEntry
 	last    uint64
 }
 
-func newJournal(violate func(*Violation)) *journal {
-	return &journal{violate: violate, applied: map[uint64]*raft.Log{}}
+type journalEntry struct {
+	raft.Log
+	number uint64 // of entries up to this one
 }
 
-// note records that a server applies an entry, which must be the one that others have
-// applied at its index.
+func newJournal(violate func(*Violation)) *journal {
+	return &journal{violate: violate, applied: map[uint64]journalEntry{}}
+}
+
+// note records that a server applies an entry. It must be the one that others have
+// applied at its index, after as many.
 func (j *journal) note(f *simFSM, e *raft.Log) {
 	j.mu.Lock()
-	known := j.applied[e.Index]
-	if known == nil {
+	known, isKnown := j.applied[e.Index]
+	if !isKnown {
 		c := *e
 		c.Data, c.Extensions = slices.Clone(e.Data), slices.Clone(e.Extensions)
-		j.applied[e.Index] = &c
+		j.applied[e.Index] = journalEntry{c, f.number}
 		j.last = max(j.last, e.Index)
 	}
 	j.mu.Unlock()
-	if known != nil && !sameEntry(known, e) {
-		j.violate(violation(differentEntries, "%s applies %s, another server applied %s", f.name(), entryString(e), entryString(known)))
+	switch {
+	case !isKnown:
+	case !sameEntry(&known.Log, e):
+		j.violate(violation(differentEntries, "%s applies %s, another server applied %s", f.name(), entryString(e), entryString(&known.Log)))
+	case known.number != f.number:
+		j.violate(violation(entriesMissing, "%s applies %s as number %d, another server as number %d", f.name(), entryString(e), f.number, known.number))
 	}
 }
 
@@ -64,11 +74,18 @@ func (j *journal) commands() []raft.Log {
 	defer j.mu.Unlock()
 	var all []raft.Log
 	for i := uint64(1); i <= j.last; i++ {
-		if e := j.applied[i]; e != nil && e.Type == raft.LogCommand {
-			all = append(all, *e)
+		if e, ok := j.applied[i]; ok && e.Type == raft.LogCommand {
+			all = append(all, e.Log)
 		}
 	}
 	return all
+}
+
+// number returns how many entries have been applied.
+func (j *journal) number() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return uint64(len(j.applied))
 }
 
 // fsmTrouble is what is wrong with an FSM. Its zero value is nothing.
@@ -84,7 +101,7 @@ type fsmTrouble struct {
 // journal, and does what the troubles say.
 //
 // Its snapshots are those of the user's FSM behind a header: the index of the last
-// entry in it.
+// entry in it and the number of all of them.
 type simFSM struct {
 	raft.FSM
 	journal *journal
@@ -95,8 +112,22 @@ type simFSM struct {
 	trouble fsmTrouble
 
 	// Of the goroutine that calls the FSM.
-	last   uint64
+	position
 	broken bool
+}
+
+// position is how far an FSM has come: the index of the last entry in it, and how many
+// entries there are.
+type position struct{ last, number uint64 }
+
+func (p position) header() []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, p.last), p.number)
+}
+
+func readPosition(r io.Reader) (p position, err error) {
+	var header [16]byte
+	_, err = io.ReadFull(r, header[:])
+	return position{binary.BigEndian.Uint64(header[:8]), binary.BigEndian.Uint64(header[8:])}, err
 }
 
 // newSimFSM wraps an FSM so that it has the optional methods that it has.
@@ -174,14 +205,15 @@ func (f *simFSM) Apply(e *raft.Log) interface{} {
 // take is the part of applying an entry that does not depend on the user's FSM.
 func (f *simFSM) take(e *raft.Log) {
 	f.dawdle(func(t *fsmTrouble) time.Duration { return t.apply })
-	f.journal.note(f, e)
 	if f.broken {
 		f.journal.violate(violation(brokenFSMUsed, "%s applies %s", f.name(), entryString(e)))
 	}
 	if e.Index <= f.last {
 		f.journal.violate(violation(appliedAgain, "%s applies %s after %d", f.name(), entryString(e), f.last))
+		return
 	}
-	f.last = e.Index
+	f.position = position{e.Index, f.number + 1}
+	f.journal.note(f, e)
 }
 
 func (f *simFSM) Snapshot() (raft.FSMSnapshot, error) {
@@ -189,32 +221,31 @@ func (f *simFSM) Snapshot() (raft.FSMSnapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &simSnapshot{user, f, f.last}, nil
+	return &simSnapshot{user, f, f.position}, nil
 }
 
 var errTrouble = errors.New("rafttest: the simulation makes it fail")
 
 // Restore restores what simSnapshot has written.
 func (f *simFSM) Restore(r io.ReadCloser) error {
-	var header [8]byte
-	if _, err := io.ReadFull(r, header[:]); err != nil {
+	at, err := readPosition(r)
+	if err != nil {
 		f.broken = true
 		return errors.Join(err, r.Close())
 	}
 	f.dawdle(func(t *fsmTrouble) time.Duration { return t.restore })
-	index := binary.BigEndian.Uint64(header[:])
-	if index < f.last && !f.broken {
-		f.journal.violate(violation(appliedAgain, "%s restores a snapshot at %d after it has applied %d", f.name(), index, f.last))
+	if at.last < f.last && !f.broken {
+		f.journal.violate(violation(appliedAgain, "%s restores a snapshot at %d after it has applied %d", f.name(), at.last, f.last))
 	}
 	if f.fails(func(t *fsmTrouble) *int { return &t.restores }) {
 		f.counts.add(&f.counts.n.FailedRestores)
 		f.broken = true
 		return errors.Join(errTrouble, r.Close())
 	}
-	err := f.FSM.Restore(r)
+	err = f.FSM.Restore(r)
 	f.broken = err != nil
 	if err == nil {
-		f.last = index
+		f.position = at
 		f.countInstall()
 	}
 	return err
@@ -231,12 +262,12 @@ func (f *simFSM) countInstall() {
 // simSnapshot puts the header before the user's snapshot.
 type simSnapshot struct {
 	raft.FSMSnapshot
-	fsm   *simFSM
-	index uint64
+	fsm *simFSM
+	at  position
 }
 
 func (s *simSnapshot) Persist(sink raft.SnapshotSink) error {
-	if _, err := sink.Write(binary.BigEndian.AppendUint64(nil, s.index)); err != nil {
+	if _, err := sink.Write(s.at.header()); err != nil {
 		return errors.Join(err, sink.Cancel())
 	}
 	s.fsm.dawdle(func(t *fsmTrouble) time.Duration { return t.persist })

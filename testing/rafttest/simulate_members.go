@@ -154,9 +154,9 @@ func wipe(s *simulation, on *simServer) (func(), bool) {
 	return remove(s, on)
 }
 
-// forgottenByAll reports whether no server is left with a configuration in which this
-// one is still a member: it could ask the server, which has forgotten its vote and its
-// log, to vote it into office.
+// forgottenByAll reports whether all servers know that the removal is committed. One
+// that may still come to a configuration in which this server is a member could ask it,
+// which has forgotten its vote and its log, to vote it into office.
 func (s *simulation) forgottenByAll(sv *simServer) bool {
 	for _, other := range s.servers() {
 		if other == sv || other.lost {
@@ -166,7 +166,7 @@ func (s *simulation) forgottenByAll(sv *simServer) bool {
 		if life == nil {
 			return false // who knows
 		}
-		if f := life.raft.GetConfiguration(); len(f.Configuration().Servers) > 0 && f.Index() < sv.removed {
+		if f := life.raft.GetConfiguration(); len(f.Configuration().Servers) > 0 && life.raft.CommitIndex() < sv.removed {
 			return false
 		}
 	}

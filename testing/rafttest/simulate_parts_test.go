@@ -91,13 +91,14 @@ func TestSimFSM(t *testing.T) {
 		{"an entry again", func() { b.Apply(letter(3, "b")) }, appliedAgain},
 		{"an older entry", func() { b.Apply(letter(2, "x")) }, appliedAgain},
 		{"another entry", func() { b.Apply(letter(4, "c")); a.Apply(letter(4, "d")) }, differentEntries},
+		{"an entry without one before it", func() { b.Apply(letter(5, "e")); b.Apply(letter(6, "f")); a.Apply(letter(6, "f")) }, entriesMissing},
 		{"an older snapshot", func() { must(t, b.Restore(old)) }, appliedAgain},
 		{"an entry after a failed restore", func() {
 			b.is(func(t *fsmTrouble) { t.restores = 1 })
 			if b.Restore(again) == nil {
 				t.Error("the restore did not fail")
 			}
-			b.Apply(letter(5, "e"))
+			b.Apply(letter(7, "g"))
 		}, brokenFSMUsed},
 	} {
 		tt.do()

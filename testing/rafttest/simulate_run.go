@@ -416,8 +416,12 @@ func (s *simulation) compare() {
 		applyTo(replayed, &e)
 	}
 	for _, sv := range s.servers() {
-		if s.members[sv.ID()] && !s.opts.SameState(sv.last.FSM, replayed) {
-			s.fail(violation(differentFSM, "that of %s is not what a replay of the log gives", sv.ID()))
+		switch fsm := sv.last; {
+		case !s.members[sv.ID()]:
+		case fsm.number != s.journal.number():
+			s.fail(violation(entriesMissing, "%s has %d entries in its FSM at %d, others %d", sv.ID(), fsm.number, fsm.last, s.journal.number()))
+		case !s.opts.SameState(fsm.FSM, replayed):
+			s.fail(violation(differentFSM, "that of %s is not what a replay of the log gives: %s", sv.ID(), difference(fsm.FSM, replayed)))
 		}
 	}
 }
@@ -427,4 +431,19 @@ func sameSnapshots(a, b raft.FSM) bool {
 	x, err := stateOf(a)
 	y, err2 := stateOf(b)
 	return errors.Join(err, err2) == nil && bytes.Equal(x, y)
+}
+
+// difference shows where the snapshots of two FSMs begin to differ.
+func difference(a, b raft.FSM) string {
+	x, err := stateOf(a)
+	y, err2 := stateOf(b)
+	if err = errors.Join(err, err2); err != nil {
+		return err.Error()
+	}
+	same := 0
+	for same < min(len(x), len(y)) && x[same] == y[same] {
+		same++
+	}
+	excerpt := func(state []byte) []byte { return state[max(0, same-40):min(len(state), same+40)] }
+	return fmt.Sprintf("%d and %d bytes, from %d on %q and %q", len(x), len(y), same, excerpt(x), excerpt(y))
 }
