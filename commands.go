@@ -35,9 +35,9 @@ type AppendEntriesRequest struct {
 
 	LeaderCommitIndex uint64
 
-	// wire, if not nil, has a place for the encoding of each of Entries, so that
+	// wire, if not empty, has a place for the encoding of each of Entries, so that
 	// a batch is encoded once for all followers.
-	wire []*entryWire
+	wire entryWires
 }
 
 func (r *AppendEntriesRequest) GetRPCHeader() RPCHeader { return r.RPCHeader }

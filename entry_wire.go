@@ -1,6 +1,9 @@
 package raft
 
-import "sync/atomic"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // entryWire is the place for one entry's wire encoding. The first lane that
 // sends the entry fills it in, the others reuse it; it lives as long as the
@@ -15,31 +18,47 @@ func (w *entryWire) bytes() []byte {
 	return nil
 }
 
-// encodeEntries makes the encodings of entries that are missing, in one piece of memory.
-// Two lanes may race to make them; the bytes are the same.
-func encodeEntries(entries []*Log, wires []*entryWire, newTimeFormat bool) {
-	missing, size := 0, 0
-	for i, w := range wires {
-		if w.encoded.Load() == nil {
-			missing++
-			size += logSize(entries[i]) + encodingOverhead
-		}
-	}
-	if missing == 0 {
+// entryWires are the places for the encodings of a request's entries.
+type entryWires struct {
+	places []*entryWire
+	*encoder
+}
+
+// encoder is held by who makes encodings for a log.
+type encoder struct{ sync.Mutex }
+
+// encode makes the encodings of entries that are missing, in one piece of memory. Other
+// lanes that need them wait: most want just those.
+func (w entryWires) encode(entries []*Log, newTimeFormat bool) {
+	if missing, _ := w.missing(entries); missing == 0 {
 		return
 	}
+	w.Lock()
+	defer w.Unlock()
+	missing, size := w.missing(entries)
 	buf, made := make([]byte, 0, size), make([][]byte, 0, missing)
-	for i, w := range wires {
-		if w.encoded.Load() != nil || len(made) == cap(made) {
+	for i, place := range w.places {
+		if place.encoded.Load() != nil {
 			continue
 		}
 		at := len(buf)
 		buf = appendLog(buf, entries[i], newTimeFormat)
 		made = append(made, buf[at:len(buf):len(buf)])
-		w.encoded.Store(&made[len(made)-1])
+		place.encoded.Store(&made[len(made)-1])
 	}
 }
 
-// encodingOverhead is what an encoding takes beyond logSize at most: the names of the
-// fields, and numbers and times at their longest.
-const encodingOverhead = 64
+// missing counts the encodings that are missing, and estimates their size.
+func (w entryWires) missing(entries []*Log) (n, size int) {
+	for i, place := range w.places {
+		if place.encoded.Load() == nil {
+			n++
+			size += len(entries[i].Data) + len(entries[i].Extensions) + encodingOverhead
+		}
+	}
+	return n, size
+}
+
+// encodingOverhead is what an encoding takes beyond the entry's bytes, rarely more: the
+// names of the fields, numbers and times.
+const encodingOverhead = 80

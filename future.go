@@ -84,12 +84,12 @@ func (f *future) Error() error {
 // logFuture is the future of an entry.
 type logFuture struct {
 	future
-	log      Log // what to append; index and term are set by the leader
+	log      *Log // index and term are set by the leader; it outlives the future and the response
 	response interface{}
 }
 
 func newLogFuture(l Log) *logFuture {
-	f := &logFuture{log: l}
+	f := &logFuture{log: &l}
 	f.init()
 	return f
 }

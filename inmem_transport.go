@@ -193,7 +193,7 @@ func (i *InmemTransport) InstallSnapshot(_ ServerID, target ServerAddress, args 
 func copyAppend(args *AppendEntriesRequest) *AppendEntriesRequest {
 	req := *args
 	req.Entries = slices.Clone(args.Entries)
-	req.wire = nil
+	req.wire = entryWires{}
 	return &req
 }
 

@@ -64,7 +64,7 @@ func (r *Raft) startChange(c *membershipCall) {
 	}
 	r.logger.Info("updating configuration", "command", c.change.command,
 		"server-id", c.change.server, "server-addr", c.change.address, "servers", fmt.Sprintf("%+v", next.Servers))
-	c.future.log = entry
+	c.future.log = &entry
 	r.appendLocal([]*logFuture{c.future})
 	r.followConfiguration()
 }

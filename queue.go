@@ -64,7 +64,7 @@ func (q *proposalQueue) tryPut(f *logFuture) (room <-chan struct{}, err error) {
 		return q.room, nil
 	}
 	q.items = append(q.items, f)
-	q.bytes += logSize(&f.log)
+	q.bytes += logSize(f.log)
 	select {
 	case q.wake <- struct{}{}:
 	default:
@@ -79,7 +79,7 @@ func (q *proposalQueue) take(maxBytes int) []*logFuture {
 	defer q.mu.Unlock()
 	n, size := 0, 0
 	for n < len(q.items) {
-		s := logSize(&q.items[n].log)
+		s := logSize(q.items[n].log)
 		if n > 0 && size+s > maxBytes {
 			break
 		}

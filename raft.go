@@ -151,10 +151,14 @@ func (r *Raft) next() interface{} {
 }
 
 func (r *Raft) wait() interface{} {
+	wake := r.proposals.wake
+	if r.lead != nil && !r.wantsProposals() {
+		wake = nil // they go with what is waited for
+	}
 	select {
 	case rpc := <-r.trans.Consumer():
 		return rpc
-	case <-r.proposals.wake:
+	case <-wake:
 		return proposed{}
 	case c := <-r.calls:
 		return c
@@ -447,7 +451,7 @@ func (r *Raft) settle(before uint64) {
 	l := r.lead
 	n := 0
 	for n < len(l.futures) && l.futures[n].log.Index <= r.commit {
-		r.note.committed(&l.futures[n].log)
+		r.note.committed(l.futures[n].log)
 		n++
 	}
 	r.note.commitBatch(r.commit - before)

@@ -26,9 +26,13 @@ type raftLog struct {
 	last    entryID
 	durable uint64 // everything up to here is on disk: in a snapshot, or synced in the store
 
-	tail      []*Log       // recent entries
-	wires     []*entryWire // their encodings, parallel to tail
+	tail      []*Log // recent entries
 	tailBytes int
+
+	// The encodings of tail, parallel to it, while this node leads; and the lock of
+	// those who make some. Both are nil otherwise.
+	wires    []*entryWire
+	encoding *encoder
 }
 
 // termRun says that entries from first on, up to the next run, have this term.
@@ -58,8 +62,8 @@ func (l *raftLog) contains(id entryID) bool {
 
 // append adds accepted entries, which must follow last.
 func (l *raftLog) append(entries []*Log) {
-	wires := make([]entryWire, len(entries))
-	for i, e := range entries {
+	l.tail = withRoom(l.tail, len(entries))
+	for _, e := range entries {
 		if e.Index != l.last.index+1 || e.Term < l.last.term { // seldom: the arguments would be allocated each time
 			assert(false, "entry %v appended to a log that ends with %v", idOf(e), l.last)
 		}
@@ -68,21 +72,54 @@ func (l *raftLog) append(entries []*Log) {
 		}
 		l.last = idOf(e)
 		l.tail = append(l.tail, e)
-		l.wires = append(l.wires, &wires[i])
 		l.tailBytes += logSize(e)
+	}
+	if l.encoding != nil {
+		l.addWires(len(entries))
 	}
 	l.trim()
 }
 
+// keepEncodings begins to keep the encodings of recent entries.
+func (l *raftLog) keepEncodings() {
+	l.encoding = new(encoder)
+	l.addWires(len(l.tail))
+}
+
+// dropEncodings ends that.
+func (l *raftLog) dropEncodings() { l.wires, l.encoding = nil, nil }
+
+// addWires makes places for the encodings of n more entries.
+func (l *raftLog) addWires(n int) {
+	l.wires = withRoom(l.wires, n)
+	places := make([]entryWire, n)
+	for i := range places {
+		l.wires = append(l.wires, &places[i])
+	}
+}
+
+// withRoom returns s with room for n more. A slice that loses at its beginning what it
+// gets at its end is moved now and then: the more room it has then the less often, but
+// what it has lost stays in memory until then.
+func withRoom[T any](s []T, n int) []T {
+	if cap(s)-len(s) >= n {
+		return s
+	}
+	return append(make([]T, 0, len(s)+n+len(s)/2), s...)
+}
+
 // trim drops the oldest entries of the tail beyond its budget.
-func (l *raftLog) trim() {
+func (l *raftLog) trim() { l.trimTo(tailBudget) }
+
+func (l *raftLog) trimTo(budget int) {
 	n := 0
-	for n < len(l.tail) && l.tailBytes > tailBudget && l.tail[n].Index <= l.durable {
+	for n < len(l.tail) && l.tailBytes > budget && l.tail[n].Index <= l.durable {
 		l.tailBytes -= logSize(l.tail[n])
 		n++
 	}
 	if n > 0 {
-		l.tail, l.wires = l.tail[n:], l.wires[n:]
+		l.tail = l.tail[n:]
+		l.wires = l.wires[min(n, len(l.wires)):]
 	}
 }
 
@@ -104,12 +141,15 @@ func (l *raftLog) truncate(from uint64) {
 		l.tailBytes -= logSize(l.tail[n-1])
 		n--
 	}
-	l.tail, l.wires = l.tail[:n:n], l.wires[:n:n]
+	l.tail = l.tail[:n:n]
+	if l.encoding != nil {
+		l.wires = l.wires[:n:n]
+	}
 }
 
 // reset makes a snapshot the whole log.
 func (l *raftLog) reset(snap entryID) {
-	*l = raftLog{snap: snap, floor: snap, last: snap, durable: snap.index}
+	*l = raftLog{snap: snap, floor: snap, last: snap, durable: snap.index, encoding: l.encoding}
 }
 
 // compact makes the entries up to an index unusable, but none above the snapshot.
@@ -128,10 +168,10 @@ func (l *raftLog) compact(to uint64) {
 }
 
 // recent returns entries from lo on that are in memory, within the bounds but one
-// at least, with their encodings; none if lo is not in memory.
-func (l *raftLog) recent(lo, hi uint64, maxEntries, maxBytes int) ([]*Log, []*entryWire) {
+// at least, and their encodings while these are kept; none if lo is not in memory.
+func (l *raftLog) recent(lo, hi uint64, maxEntries, maxBytes int) ([]*Log, entryWires) {
 	if len(l.tail) == 0 || lo < l.tail[0].Index || lo > l.last.index {
-		return nil, nil
+		return nil, entryWires{}
 	}
 	i := int(lo - l.tail[0].Index)
 	end := min(len(l.tail), i+maxEntries, i+int(hi-lo)+1)
@@ -143,7 +183,10 @@ func (l *raftLog) recent(lo, hi uint64, maxEntries, maxBytes int) ([]*Log, []*en
 		}
 		n++
 	}
-	return l.tail[i:n:n], l.wires[i:n:n]
+	if l.encoding == nil {
+		return l.tail[i:n:n], entryWires{}
+	}
+	return l.tail[i:n:n], entryWires{l.wires[i:n:n], l.encoding}
 }
 
 // inMemory reports whether entry lo is in the tail.

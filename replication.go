@@ -93,6 +93,7 @@ func (r *Raft) beginLeadership() {
 		over:    make(chan struct{}),
 		leaseAt: r.now.Add(r.conf().LeaderLeaseTimeout),
 	}
+	r.log.keepEncodings()
 	r.followConfiguration()
 	r.appendLocal([]*logFuture{newLogFuture(Log{Type: LogNoop})})
 	r.beat()
@@ -102,6 +103,7 @@ func (r *Raft) beginLeadership() {
 // going to be applied and completes then; the outcome of the rest is unknown.
 func (r *Raft) endLeadership(l *leadership) {
 	close(l.over)
+	r.log.dropEncodings()
 	for _, p := range l.peers {
 		r.closePeer(p)
 	}
@@ -210,12 +212,24 @@ func (r *Raft) dropRemoved() {
 	})
 }
 
+// wantsProposals reports whether proposals would go anywhere at once: to this node's
+// disk or to a peer. Otherwise they stay in their queue until an answer makes room, and
+// what has come by then goes as one batch.
+func (r *Raft) wantsProposals() bool {
+	return r.writer.flying == nil || r.lead.transfer != nil || slices.ContainsFunc(r.lead.peers, func(p *peer) bool {
+		return !p.removed && p.progress.wantsMore() && !r.now.Before(p.retryAt)
+	})
+}
+
 // takeProposals appends what waits in the queue, as one batch, unless too much is under
 // way already.
 func (r *Raft) takeProposals() {
 	l := r.lead
 	if l.transfer != nil {
 		r.proposals.refuse(ErrLeadershipTransferInProgress)
+		return
+	}
+	if !r.wantsProposals() {
 		return
 	}
 	l.backlog.applied(r.applied())
@@ -231,16 +245,12 @@ func (r *Raft) takeProposals() {
 // this node's disk, which is one more follower, and to the others.
 func (r *Raft) appendLocal(batch []*logFuture) {
 	l := r.lead
-	// The entries outlive the futures and what the FSM answers: they are copies.
-	copies, entries := make([]Log, len(batch)), make([]*Log, len(batch))
-	bytes := 0
+	entries, bytes := make([]*Log, len(batch)), 0
 	for i, f := range batch {
-		f.log.Index = r.log.last.index + 1 + uint64(i)
-		f.log.Term = l.term
-		f.log.AppendedAt = r.now
-		copies[i] = f.log
-		entries[i] = &copies[i]
-		bytes += logSize(entries[i])
+		e := f.log
+		e.Index, e.Term, e.AppendedAt = r.log.last.index+1+uint64(i), l.term, r.now
+		entries[i] = e
+		bytes += logSize(e)
 	}
 	l.futures = append(l.futures, batch...)
 	l.backlog.add(entries[len(entries)-1].Index, bytes)

@@ -77,7 +77,7 @@ func TestLeaderBoundsWhatItHolds(t *testing.T) {
 				held += logSize(e)
 			}
 			for _, f := range n1.raft.settled {
-				held += logSize(&f.log)
+				held += logSize(f.log)
 			}
 			if held > 2*maxUnapplied {
 				t.Errorf("the leader holds %d MiB", held>>20)

@@ -196,7 +196,7 @@ func (s *sim) write(sv *simServer, then func(error)) *simCall {
 	f := newLogFuture(Log{Data: []byte(cmd)})
 	c := s.call(sv, "write "+cmd, func() bool {
 		done, err := f.completed()
-		return done && over(idOf(&f.log), err)
+		return done && over(idOf(f.log), err)
 	})
 	r := sv.node.raft
 	r.proposals.put(f, time.Nanosecond)
@@ -263,7 +263,7 @@ func (s *sim) change(sv *simServer) {
 	f := newLogFuture(Log{})
 	s.call(sv, what, func() bool {
 		done, err := f.completed()
-		return done && over(idOf(&f.log), err)
+		return done && over(idOf(f.log), err)
 	})
 	sv.node.step(&membershipCall{change: c, future: f, timeout: s.around(200 * time.Millisecond)})
 }
@@ -402,13 +402,7 @@ func (s *sim) forgetTail(sv *simServer) {
 	if sv.peer != nil {
 		return
 	}
-	l := &sv.node.raft.log
-	n := 0
-	for n < len(l.tail) && l.tail[n].Index <= l.durable {
-		l.tailBytes -= logSize(l.tail[n])
-		n++
-	}
-	l.tail, l.wires = l.tail[n:], l.wires[n:]
+	sv.node.raft.log.trimTo(0)
 	s.count("entries from the store")
 }
 

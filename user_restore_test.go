@@ -146,7 +146,7 @@ func TestAbandonedRestoreDoesNotEatTheLog(t *testing.T) {
 	n1.crash()
 	must(t, n1.start())
 	if term, ok := n1.raft.log.term(f.log.Index); !ok || term != f.log.Term {
-		t.Errorf("n1 acknowledged %v and has forgotten it: its log is %v behind snapshot %v", idOf(&f.log), n1.raft.log.last, n1.raft.log.snap)
+		t.Errorf("n1 acknowledged %v and has forgotten it: its log is %v behind snapshot %v", idOf(f.log), n1.raft.log.last, n1.raft.log.snap)
 	}
 }
 

@@ -36,9 +36,12 @@ var (
 // without a bound a stream of them would be a cheap way to exhaust it.
 const maxRequestEntries = 1 << 16
 
-// preallocatedEntries is how many entries a request may claim to have and get
-// room for before they have arrived.
-const preallocatedEntries = 64
+// A request gets room for so many of the entries that it claims to have, and for
+// pointers to so many, before they have arrived.
+const (
+	preallocatedEntries  = 64
+	preallocatedPointers = 1024
+)
 
 var errTooManyEntries = errors.New("too many entries in one request")
 
@@ -88,13 +91,13 @@ func decodeLogs(d *msgpack.Stream) []*Log {
 		d.Fail(errTooManyEntries)
 		return nil
 	}
-	entries := make([]*Log, 0, min(n, preallocatedEntries))
+	entries := make([]*Log, 0, min(n, preallocatedPointers))
 	var room []Log // entries are allocated some at a time
 	for ; n > 0 && d.Err() == nil; n-- {
 		if len(room) == 0 {
 			room = make([]Log, min(n, preallocatedEntries))
 		}
-		if !decodeLog(d, &room[0]) {
+		if !decodeLog(d, &room[0], int(n)) {
 			entries = append(entries, nil)
 			continue
 		}
@@ -104,9 +107,9 @@ func decodeLogs(d *msgpack.Stream) []*Log {
 	return entries
 }
 
-// decodeLog reads one entry, and reports whether it is not nil. A nil one is for the core
-// to refuse.
-func decodeLog(d *msgpack.Stream, e *Log) bool {
+// decodeLog reads one of the entries that are left, and reports whether it is not nil. A
+// nil one is for the core to refuse.
+func decodeLog(d *msgpack.Stream, e *Log, left int) bool {
 	f := d.Struct(logFields)
 	if f.Nil {
 		return false
@@ -120,9 +123,9 @@ func decodeLog(d *msgpack.Stream, e *Log) bool {
 		case "Type":
 			e.Type = LogType(d.Uint8())
 		case "Data":
-			e.Data = d.Bytes()
+			e.Data = d.ShortBytes(left)
 		case "Extensions":
-			e.Extensions = d.Bytes()
+			e.Extensions = d.ShortBytes(left)
 		case "AppendedAt":
 			e.AppendedAt = d.Time()
 		}

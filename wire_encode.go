@@ -53,14 +53,14 @@ func writeAppendEntries(w *bufio.Writer, r *AppendEntriesRequest, newTimeFormat 
 }
 
 func writeEntries(w *bufio.Writer, r *AppendEntriesRequest, newTimeFormat bool) {
-	if len(r.wire) != len(r.Entries) {
+	if len(r.wire.places) != len(r.Entries) {
 		for _, e := range r.Entries {
 			_, _ = w.Write(appendLog(w.AvailableBuffer(), e, newTimeFormat))
 		}
 		return
 	}
-	encodeEntries(r.Entries, r.wire, newTimeFormat)
-	for _, e := range r.wire {
+	r.wire.encode(r.Entries, newTimeFormat)
+	for _, e := range r.wire.places {
 		_, _ = w.Write(e.bytes())
 	}
 }

@@ -381,7 +381,8 @@ func TestDecodeRefuses(t *testing.T) {
 // An entry that goes to several followers is encoded once.
 func TestEntriesAreEncodedOnce(t *testing.T) {
 	e := &Log{Index: 1, Term: 1, Data: []byte("first")}
-	req := &AppendEntriesRequest{Entries: []*Log{e, {Index: 2, Term: 1}}, wire: []*entryWire{new(entryWire), new(entryWire)}}
+	wires := entryWires{[]*entryWire{new(entryWire), new(entryWire)}, new(encoder)}
+	req := &AppendEntriesRequest{Entries: []*Log{e, {Index: 2, Term: 1}}, wire: wires}
 	first := encodeRequest(rpcAppendEntries, req, false)
 	e.Data = []byte("never") // which no sender does: to see whether it is looked at again
 	if second := encodeRequest(rpcAppendEntries, req, false); !bytes.Equal(first, second) {

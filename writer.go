@@ -3,6 +3,7 @@ package raft
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -102,7 +103,11 @@ func (w *writer) hardDurable() bool {
 }
 
 func (w *writer) append(entries []*Log) {
-	w.pending.entries = append(w.pending.entries, entries...)
+	if b := w.pending; len(b.entries) == 0 {
+		b.entries = slices.Clip(entries)
+	} else {
+		b.entries = append(b.entries, entries...)
+	}
 }
 
 // truncateFrom drops the entries from an index on. Those that are still pending

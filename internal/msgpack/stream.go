@@ -22,6 +22,7 @@ type Stream struct {
 	r       *bufio.Reader
 	err     error
 	scratch [maxScratch]byte
+	room    []byte // for short strings, see ShortBytes
 }
 
 const (
@@ -31,6 +32,11 @@ const (
 	// firstStep is how many bytes of a string are allocated before any of them
 	// has arrived.
 	firstStep = 64 << 10
+
+	// shortString and roomSize bound the strings that share memory, and how much
+	// they share.
+	shortString = 512
+	roomSize    = 2 << 10
 
 	// maxRaw is the longest string that is accepted.
 	maxRaw = 1 << 30
@@ -116,8 +122,31 @@ func (d *Stream) Bool() bool {
 
 // Bytes reads a string or a container of numbers as a slice of its own, nil for nil.
 // A map counts as an array of its keys and values in turn, as go-msgpack has it.
-func (d *Stream) Bytes() []byte {
+func (d *Stream) Bytes() []byte { return d.bytes(d.next()) }
+
+// ShortBytes is Bytes, of which a short result shares its memory with those before and
+// after it: somebody who keeps one keeps up to 2 KiB of others alive. The caller says
+// how many are likely to come, this one included.
+func (d *Stream) ShortBytes(expected int) []byte {
 	c := d.next()
+	if kindOf(c) != KindRaw {
+		return d.bytes(c)
+	}
+	n := d.length(c)
+	if n == 0 || n > shortString {
+		return d.take(n)
+	}
+	if n > uint64(len(d.room)) {
+		d.room = make([]byte, min(roomSize, int(n)*max(expected, 1)))
+	}
+	b := d.room[:n:n]
+	d.room = d.room[n:]
+	d.full(b)
+	return b
+}
+
+// bytes reads what Bytes returns behind its first byte.
+func (d *Stream) bytes(c byte) []byte {
 	switch kindOf(c) {
 	case KindNil:
 		return nil
