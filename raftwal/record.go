@@ -47,12 +47,13 @@ var errTorn = errors.New("no valid record")
 
 var table = crc32.MakeTable(crc32.Castagnoli)
 
-// seed begins the checksum of something at a place in a segment.
+// seed begins the checksum of something at a place in a segment: what lies at another
+// place, or is left of another segment, does not pass. It is the finalizer of splitmix64.
 func seed(salt, place uint64) uint32 {
-	var b [16]byte
-	binary.LittleEndian.PutUint64(b[:], salt)
-	binary.LittleEndian.PutUint64(b[8:], place)
-	return crc32.Checksum(b[:], table)
+	x := salt + (place+1)*0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return uint32(x ^ x>>31)
 }
 
 // put writes h to b, which has headSize bytes, for a record at an offset.
