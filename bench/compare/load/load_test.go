@@ -68,7 +68,7 @@ func (d distributed) Remotes() []Remote {
 	return all
 }
 
-var short = Options{Clients: 4, Size: 16, Time: 50 * time.Millisecond}
+var short = Options{Clients: 4, Size: 16, Time: 100 * time.Millisecond}
 
 func TestWrite(t *testing.T) {
 	m, err := Write(newFake(3), short)
@@ -101,10 +101,10 @@ func TestWriteFailsIf(t *testing.T) {
 	}{
 		{"a proposal fails", func(f *fake) { f.fail = errors.New("no leader") }, "no leader"},
 		{"a node applies less", func(f *fake) {
-			f.skip = func(node int, n uint64) bool { return node == 2 && n == 9 }
+			f.skip = func(node int, n uint64) bool { return node == 2 && n == 1 }
 		}, "not all applied"},
 		{"all apply less than was acknowledged", func(f *fake) {
-			f.skip = func(_ int, n uint64) bool { return n == 9 }
+			f.skip = func(_ int, n uint64) bool { return n == 1 }
 		}, "acknowledged"},
 		{"a node applies something else", func(f *fake) { f.machines[1].Restore(State{Digest: 1}) }, "not the same"},
 	} {
@@ -160,7 +160,7 @@ func TestLoopTellsClientsApart(t *testing.T) {
 
 func TestLoopDoesNotCountWarmingUp(t *testing.T) {
 	var ops int
-	o := Options{Clients: 1, Time: 50 * time.Millisecond}
+	o := Options{Clients: 1, Time: 100 * time.Millisecond}
 	m, err := Loop(o, func(int) error { ops++; return nil })
 	if err != nil {
 		t.Fatal(err)
