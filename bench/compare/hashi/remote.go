@@ -39,6 +39,9 @@ type answer struct {
 
 // startRemote starts a process that is to be the node s.
 func startRemote(s spec) (*remote, error) {
+	if os.Getenv(remoteEnv) != "" {
+		return nil, errors.New("a remote starts no other processes: this program does not know that it is one")
+	}
 	name, err := os.Executable()
 	if err != nil {
 		return nil, err
