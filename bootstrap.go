@@ -152,8 +152,8 @@ func readHistory(meta *SnapshotMeta, logs LogStore, trans Transport, logger hclo
 }
 
 // readLog calls visit with every entry above base, in order, and returns the last one,
-// or base if there is none. A missing entry is an error. A log that belongs to another
-// history than base counts as empty (R10).
+// or base if there is none. The entries are valid only meanwhile. A missing entry is an
+// error. A log that belongs to another history than base counts as empty (R10).
 func readLog(logs LogStore, base entryID, logger hclog.Logger, visit func(*Log) error) (entryID, error) {
 	lastIndex, err := logs.LastIndex()
 	if err != nil {
@@ -322,12 +322,28 @@ func replay(fsm FSM, logs LogStore, snaps SnapshotStore, logger hclog.Logger) (e
 	if meta != nil {
 		base = entryID{meta.Index, meta.Term}
 	}
-	return readLog(logs, base, logger, func(e *Log) error {
-		if e.Type == LogCommand {
-			fsm.Apply(e)
+	last, err := readLog(logs, base, logger, func(*Log) error { return nil })
+	if err != nil {
+		return entryID{}, err
+	}
+	return last, applyCommands(fsm, logs, base.index+1, last.index)
+}
+
+// applyCommands applies the commands among the entries lo to hi.
+func applyCommands(fsm FSM, logs LogStore, lo, hi uint64) error {
+	for lo <= hi {
+		entries, err := readEntries(logs, lo, int(hi-lo)+1, maxBatchBytes)
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+		for _, e := range entries {
+			if e.Type == LogCommand {
+				fsm.Apply(e)
+			}
+		}
+		lo += uint64(len(entries))
+	}
+	return nil
 }
 
 // writeRecovered writes a snapshot of the FSM, at the end of the log, with the

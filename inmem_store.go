@@ -11,9 +11,9 @@ import (
 
 var errKeyNotFound = errors.New("not found")
 
-// InmemStore is a [LogStore], [StableStore] and [BatchStableStore] in memory, for
-// tests: it survives nothing. It is safe for concurrent use, and its zero value is
-// an empty store. It keeps the pointers to entries that it is given.
+// InmemStore is a [LogStore], [RangeLogStore], [StableStore] and [BatchStableStore] in
+// memory, for tests: it survives nothing. It is safe for concurrent use, and its zero
+// value is an empty store. It keeps the pointers to entries that it is given.
 type InmemStore struct {
 	mu      sync.RWMutex
 	logs    []*Log // by index, gaps allowed
@@ -55,6 +55,26 @@ func (s *InmemStore) GetLog(index uint64, log *Log) error {
 	*log = *s.logs[i]
 	return nil
 }
+
+// ReadLogs implements [RangeLogStore]. Nothing is stored or deleted meanwhile.
+func (s *InmemStore) ReadLogs(first, last uint64, visit func(*Log) bool) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	i, _ := s.search(first)
+	for ; first <= last; first++ {
+		if i == len(s.logs) || s.logs[i].Index != first {
+			return ErrLogNotFound
+		}
+		if !visit(s.logs[i]) {
+			break
+		}
+		i++
+	}
+	return nil
+}
+
+// ReadsLogsOf implements [RangeLogStore].
+func (s *InmemStore) ReadsLogsOf() LogStore { return s }
 
 // StoreLog implements [LogStore].
 func (s *InmemStore) StoreLog(log *Log) error { return s.StoreLogs([]*Log{log}) }
@@ -160,6 +180,9 @@ type InmemCommitTrackingStore struct {
 
 // NewInmemCommitTrackingStore returns an empty store.
 func NewInmemCommitTrackingStore() *InmemCommitTrackingStore { return &InmemCommitTrackingStore{} }
+
+// ReadsLogsOf implements [RangeLogStore].
+func (s *InmemCommitTrackingStore) ReadsLogsOf() LogStore { return s }
 
 // StageCommitIndex implements [CommitTrackingLogStore]. The index takes effect at
 // once.

@@ -160,25 +160,6 @@ func (r *Raft) fetch(ln *lane, q *laneRequest) bool {
 	return err == nil
 }
 
-// readEntries reads up to n entries from lo on, within a bound of bytes but one at
-// least. A missing entry behind the first ends the range.
-func readEntries(logs LogStore, lo uint64, n, maxBytes int) ([]*Log, error) {
-	var entries []*Log
-	size := 0
-	for i := lo; i < lo+uint64(n) && size < maxBytes; i++ {
-		e := new(Log)
-		if err := logs.GetLog(i, e); err != nil {
-			if isNotFound(err) && i > lo {
-				break
-			}
-			return nil, &StoreError{"get", i, err}
-		}
-		entries = append(entries, e)
-		size += logSize(e)
-	}
-	return entries, nil
-}
-
 // beats is the heartbeat loop of a peer. It has one slot, in which the newest
 // heartbeat replaces one that has not gone out yet, and a hung call does not stop
 // the next.

@@ -115,6 +115,31 @@ type LogStore interface {
 	DeleteRange(min, max uint64) error
 }
 
+// RangeLogStore is an optional extension of [LogStore] for stores that read many entries
+// faster together than one by one: in one transaction, with one cursor, with large reads.
+// It is used to open the log, to apply entries that are not in memory and to catch up
+// followers.
+type RangeLogStore interface {
+	LogStore
+
+	// ReadLogs calls visit with the entries first to last, both included, in order,
+	// until visit returns false. They are those that GetLog would return, each as it is
+	// at some time during the call. At the first entry that the store does not have
+	// ReadLogs ends and returns exactly [ErrLogNotFound], at one that it can't read
+	// what GetLog would. If first is above last there is nothing to do.
+	//
+	// The Log, and the memory that it points to, is the store's: it must not be changed,
+	// and is valid only until visit returns. visit is quick, and calls no method of the
+	// store.
+	ReadLogs(first, last uint64, visit func(*Log) bool) error
+
+	// ReadsLogsOf returns the store itself, or nil if ReadLogs is not to be used. A type
+	// that embeds a store has that one's ReadLogs without having asked for it, and may
+	// have another GetLog: what it inherits here is not itself, and ReadLogs is not
+	// called. To have it used the type needs a ReadsLogsOf of its own.
+	ReadsLogsOf() LogStore
+}
+
 // MonotonicLogStore is an optional extension of [LogStore] for stores that
 // cannot have gaps: their entries are always consecutive. Such a store is
 // emptied before it starts again at another index, as it does after a snapshot

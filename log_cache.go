@@ -65,6 +65,48 @@ func (c *LogCache) GetLog(index uint64, log *Log) error {
 	return nil
 }
 
+// ReadLogs implements [RangeLogStore]. What the cache has comes from there, the rest
+// from the store.
+func (c *LogCache) ReadLogs(first, last uint64, visit func(*Log) bool) error {
+	for more := true; more && first <= last; {
+		e, hi := c.lookup(first, last)
+		if e != nil {
+			more = visit(e)
+			first++
+			continue
+		}
+		err := ReadLogs(c.store, first, hi, func(e *Log) bool {
+			more = visit(e)
+			return more
+		})
+		if err != nil {
+			return err
+		}
+		first = hi + 1
+	}
+	return nil
+}
+
+// lookup returns an entry that is in the cache. For one that is not it returns up to
+// where, within a range, none is.
+func (c *LogCache) lookup(first, last uint64) (e *Log, missing uint64) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	e = c.recent.get(first)
+	if c.recent.n > 0 && first < c.recent.first {
+		last = min(last, c.recent.first-1)
+	}
+	return e, last
+}
+
+// ReadsLogsOf implements [RangeLogStore]: the cache is one if the store is.
+func (c *LogCache) ReadsLogsOf() LogStore {
+	if _, ok := rangesOf(c.store); !ok {
+		return nil
+	}
+	return c
+}
+
 // StoreLog implements [LogStore].
 func (c *LogCache) StoreLog(log *Log) error { return c.StoreLogs([]*Log{log}) }
 

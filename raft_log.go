@@ -64,13 +64,7 @@ func (l *raftLog) contains(id entryID) bool {
 func (l *raftLog) append(entries []*Log) {
 	l.tail = withRoom(l.tail, len(entries))
 	for _, e := range entries {
-		if e.Index != l.last.index+1 || e.Term < l.last.term { // seldom: the arguments would be allocated each time
-			assert(false, "entry %v appended to a log that ends with %v", idOf(e), l.last)
-		}
-		if e.Term != l.last.term {
-			l.runs = append(l.runs, termRun{e.Index, e.Term})
-		}
-		l.last = idOf(e)
+		l.extend(idOf(e))
 		l.tail = append(l.tail, e)
 		l.tailBytes += logSize(e)
 	}
@@ -106,6 +100,17 @@ func withRoom[T any](s []T, n int) []T {
 		return s
 	}
 	return append(make([]T, 0, len(s)+n+len(s)/2), s...)
+}
+
+// extend makes an entry the last one.
+func (l *raftLog) extend(id entryID) {
+	if id.index != l.last.index+1 || id.term < l.last.term { // seldom: the arguments would be allocated each time
+		assert(false, "entry %v appended to a log that ends with %v", id, l.last)
+	}
+	if id.term != l.last.term {
+		l.runs = append(l.runs, termRun{id.index, id.term})
+	}
+	l.last = id
 }
 
 // trim drops the oldest entries of the tail beyond its budget.
@@ -288,7 +293,8 @@ func (l *loadedLog) bisect(store LogStore, lo, hi entryID) error {
 	return l.bisect(store, mid, hi)
 }
 
-// joinAbove reads every entry above the snapshot: configurations are among them. If the
+// joinAbove visits every entry above the snapshot: configurations are among them. What
+// has to be applied or sent is read again, when it is; much of it never is. If the
 // entry at the snapshot's index is gone, what follows counts only if it can have been
 // written on top of the snapshot: terms do not go back.
 func (l *loadedLog) joinAbove(store LogStore, joined bool, last uint64, trans Transport) error {
@@ -298,8 +304,8 @@ func (l *loadedLog) joinAbove(store LogStore, joined bool, last uint64, trans Tr
 			l.configs = append(l.configs, configEntry{e.Index, c})
 		}
 		if err == nil {
+			l.extend(idOf(e))
 			l.durable = e.Index
-			l.append([]*Log{e})
 		}
 		return err
 	})
@@ -318,21 +324,30 @@ func (l *loadedLog) joinAbove(store LogStore, joined bool, last uint64, trans Tr
 // errTermWentBack reports a log that no leader can have written.
 var errTermWentBack = errors.New("no leader writes such a log")
 
-// readAbove calls visit with the entries above base up to last, in order. A missing
-// entry is an error, and so is a term that goes back.
+// readAbove calls visit with the entries above base up to last, in order. They are valid
+// only meanwhile. A missing entry is an error, and so is a term that goes back.
 func readAbove(logs LogStore, base entryID, last uint64, visit func(*Log) error) error {
-	for base.index < last {
-		e, err := getLog(logs, base.index+1)
-		if err != nil {
-			return err
+	var refused error
+	err := ReadLogs(logs, base.index+1, last, func(e *Log) bool {
+		switch {
+		case e.Index != base.index+1:
+			refused = fmt.Errorf("failed to get log at index %d: the store returned entry %v", base.index+1, idOf(e))
+		case e.Term < base.term:
+			refused = fmt.Errorf("log at index %d has term %d after term %d: %w", e.Index, e.Term, base.term, errTermWentBack)
+		default:
+			refused = visit(e)
+			base = idOf(e)
 		}
-		if e.Term < base.term {
-			return fmt.Errorf("log at index %d has term %d after term %d: %w", e.Index, e.Term, base.term, errTermWentBack)
-		}
-		if err := visit(e); err != nil {
-			return err
-		}
-		base = idOf(e)
+		return refused == nil
+	})
+	switch {
+	case refused != nil:
+		return refused
+	case err == nil && base.index < last:
+		err = errOutOfOrder
+	}
+	if err != nil {
+		return fmt.Errorf("failed to get log at index %d: %w", base.index+1, err)
 	}
 	return nil
 }

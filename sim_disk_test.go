@@ -84,6 +84,26 @@ func (d *simDisk) GetLog(i uint64, l *Log) error {
 	return nil
 }
 
+// ReadLogs spoils each entry once it has been visited: nobody may have kept it.
+func (d *simDisk) ReadLogs(first, last uint64, visit func(*Log) bool) error {
+	for i := first; i <= last; i++ {
+		e := new(Log)
+		if err := d.GetLog(i, e); err != nil {
+			return err
+		}
+		e.Data = bytes.Clone(e.Data)
+		more := visit(e)
+		clear(e.Data)
+		e.Index, e.Term, e.Type = 0, 0, 0
+		if !more {
+			break
+		}
+	}
+	return nil
+}
+
+func (d *simDisk) ReadsLogsOf() LogStore { return d }
+
 func (d *simDisk) StoreLog(l *Log) error { return d.StoreLogs([]*Log{l}) }
 
 func (d *simDisk) StoreLogs(logs []*Log) error {

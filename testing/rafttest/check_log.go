@@ -12,8 +12,8 @@ import (
 )
 
 // CheckLogStore checks an implementation of [raft.LogStore] and, if it has them, of
-// its extensions [raft.MonotonicLogStore] and [raft.CommitTrackingLogStore]. Each
-// check is a subtest of t with a store of its own.
+// its extensions [raft.RangeLogStore], [raft.MonotonicLogStore] and
+// [raft.CommitTrackingLogStore]. Each check is a subtest of t with a store of its own.
 //
 // open opens the store in a directory, which is empty at first. It is called again
 // for the same directory after the store was closed, by Close if it is an
@@ -255,6 +255,12 @@ var logStoreChecks = []check[*logProbe]{
 		},
 	},
 	{
+		"Ranges",
+		"ReadLogs visits what GetLog returns for first to last in turn, ends without error at last or when visit returns false, and else with exactly ErrLogNotFound at the first missing entry",
+		"a server starts with a log that has a gap, or its FSM is given other entries than those that were committed",
+		(*logProbe).checkRanges,
+	},
+	{
 		"RandomOperations",
 		"whatever is stored and deleted in which order, the store has what it should, also after it was opened again",
 		"a server goes on with another log than it has acknowledged",
@@ -262,7 +268,7 @@ var logStoreChecks = []check[*logProbe]{
 	},
 	{
 		"ReadersBesideAWriter",
-		"GetLog, FirstIndex and LastIndex may be called while one goroutine writes; what has been stored and is not being deleted is there and whole",
+		"GetLog, ReadLogs, FirstIndex and LastIndex may be called while one goroutine writes; what has been stored and is not being deleted is there and whole",
 		"replication to a follower reads a torn entry, or none, and the FSMs diverge",
 		(*logProbe).checkConcurrency,
 	},
@@ -368,6 +374,34 @@ func (l *logProbe) checkAliasing() {
 	l.verifyAndReopen()
 }
 
+// checkRanges reads all ranges of a short log, and parts of them. The other checks read
+// what the log has as ranges too, see verify.
+func (l *logProbe) checkRanges() {
+	l.ranges() // skips the check if there are none
+	verify := func(low, high uint64) {
+		for first := low; first <= high && !l.failed(); first++ {
+			for last := first - 1; last <= high; last++ {
+				for enough := range int(last-first) + 3 {
+					l.verifyRange(first, last, enough+1)
+				}
+			}
+		}
+	}
+	verify(1, 3)
+	l.put(5, 9, 1)
+	l.put(10, 13, 2)
+	verify(4, 14)
+	l.remove(5, 6)
+	l.remove(13, 13)
+	verify(4, 14)
+	l.reopen()
+	verify(4, 14)
+	if !l.monotonic {
+		l.put(15, 17, 3)
+		verify(11, 18)
+	}
+}
+
 // checkRandom compares the store with a map. The operations are those of raft:
 // append, delete a suffix and go on, delete a prefix, start again elsewhere.
 func (l *logProbe) checkRandom() {
@@ -448,6 +482,29 @@ func (l *logProbe) checkConcurrency() {
 			}
 		}
 	}
+	ranges, _ := readsRanges(l.store)
+	readRange := func(rng *rand.Rand) {
+		from, to := low.Load(), high.Load()
+		if ranges == nil || to < from {
+			return
+		}
+		from += rng.Uint64N(to - from + 1)
+		next := from
+		err := ranges.ReadLogs(from, to, func(got *raft.Log) bool {
+			if diff := diffLog(got, logEntry(next, got.Term)); diff != "" {
+				l.errorf("ReadLogs(%d, %d) beside a writer, at entry %d: %s", from, to, next, diff)
+			}
+			next++
+			return true
+		})
+		switch {
+		case err == raft.ErrLogNotFound && next < low.Load():
+		case err != nil:
+			l.errorf("ReadLogs(%d, %d) beside a writer, of entries that are stored: %v at entry %d", from, to, err, next)
+		case next != to+1:
+			l.errorf("ReadLogs(%d, %d) beside a writer has ended before entry %d", from, to, next)
+		}
+	}
 	var readers []<-chan struct{}
 	for i := range uint64(2) {
 		readers = append(readers, l.spawn(func() {
@@ -456,6 +513,7 @@ func (l *logProbe) checkConcurrency() {
 				last = stop.Load() || l.failed()
 				look()
 				read(rng)
+				readRange(rng)
 			}
 		}))
 	}

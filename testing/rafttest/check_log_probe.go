@@ -3,6 +3,7 @@ package rafttest
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -110,6 +111,57 @@ func (l *logProbe) verify() {
 				l.errorf("after %s: GetLog(%d): %s", l.history(), i, diff)
 			}
 		}
+		if _, ok := readsRanges(l.store); ok && want != nil && l.model[i-1] == nil {
+			l.verifyRange(i, math.MaxUint64, math.MaxInt)
+		}
+	}
+}
+
+// ranges returns the store as one that reads ranges, or ends the check.
+func (l *logProbe) ranges() raft.RangeLogStore {
+	ranges, ok := readsRanges(l.store)
+	if !ok {
+		l.skipf("the store is no RangeLogStore")
+	}
+	return ranges
+}
+
+// readsRanges returns a store as one that reads ranges, if it is one.
+func readsRanges(store raft.LogStore) (raft.RangeLogStore, bool) {
+	ranges, ok := store.(raft.RangeLogStore)
+	if !ok || ranges.ReadsLogsOf() != store {
+		return nil, false
+	}
+	return ranges, true
+}
+
+// verifyRange reads a range, as far as so many entries, and compares it with the model.
+func (l *logProbe) verifyRange(first, last uint64, enough int) {
+	what := fmt.Sprintf("after %s: ReadLogs(%d, %d) for %d entries", l.history(), first, last, enough)
+	next, more := first, true
+	err := l.ranges().ReadLogs(first, last, func(got *raft.Log) bool {
+		switch want := l.model[next]; {
+		case !more:
+			l.errorf("%s goes on with entry %d though visit has returned false", what, got.Index)
+		case next > last || want == nil:
+			l.errorf("%s returns entry %d, which should not be there", what, got.Index)
+		default:
+			if diff := diffLog(got, want); diff != "" {
+				l.errorf("%s, at entry %d: %s", what, next, diff)
+			}
+		}
+		next++
+		more = next-first < uint64(enough)
+		return more
+	})
+	missing := more && next <= last && l.model[next] == nil
+	switch {
+	case missing && err != raft.ErrLogNotFound:
+		l.errorf("%s returns error %v (%T) at the missing entry %d, want exactly ErrLogNotFound", what, err, err, next)
+	case !missing && err != nil:
+		l.errorf("%s fails at entry %d: %v", what, next, err)
+	case !missing && more && next <= last:
+		l.errorf("%s ends without an error before entry %d", what, next)
 	}
 }
 

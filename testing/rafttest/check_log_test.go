@@ -373,3 +373,73 @@ func TestCheckLogStoreFindsFaultsOfTheCommitIndex(t *testing.T) {
 	add("forgotten with the next entries", commitLog{forgetful: true}, map[string]string{"CommitIndex": "StoreLogs 10 to 12: GetCommitIndex is 0"})
 	testFaults(t, faults)
 }
+
+// rangesLog is a store with faults in ReadLogs.
+type rangesLog struct {
+	*raft.InmemStore
+	read func(s raft.LogStore, first, last uint64, visit func(*raft.Log) bool) error
+}
+
+func (r *rangesLog) ReadsLogsOf() raft.LogStore { return r }
+
+func (r *rangesLog) ReadLogs(first, last uint64, visit func(*raft.Log) bool) error {
+	return r.read(r.InmemStore, first, last, visit)
+}
+
+func TestCheckLogStoreFindsFaultsOfRanges(t *testing.T) {
+	var faults []fault
+	add := func(name string, found map[string]string, read func(s raft.LogStore, first, last uint64, visit func(*raft.Log) bool) error) {
+		open := durable(func() raft.LogStore { return &rangesLog{raft.NewInmemStore(), read} })
+		faults = append(faults, fault{name: name, suite: logStoreSuite(open, &checkOptions{}), found: found})
+	}
+	add("a gap is no error", map[string]string{"Ranges": "returns error <nil> (<nil>) at the missing entry 1"}, func(s raft.LogStore, first, last uint64, visit func(*raft.Log) bool) error {
+		if err := raft.ReadLogs(s, first, last, visit); err != raft.ErrLogNotFound {
+			return err
+		}
+		return nil
+	})
+	add("another error at a gap", map[string]string{"Ranges": "want exactly ErrLogNotFound", "EveryField": "want exactly ErrLogNotFound"}, func(s raft.LogStore, first, last uint64, visit func(*raft.Log) bool) error {
+		if err := raft.ReadLogs(s, first, last, visit); err != nil {
+			return fmt.Errorf("wrapped: %w", err)
+		}
+		return nil
+	})
+	add("a gap is left out", map[string]string{"Ranges": "returns error <nil> (<nil>) at the missing entry 1"}, func(s raft.LogStore, first, last uint64, visit func(*raft.Log) bool) error {
+		if s.GetLog(first, new(raft.Log)) != nil {
+			first++
+		}
+		return raft.ReadLogs(s, first, last, visit)
+	})
+	add("last is not included", map[string]string{"Ranges": "returns error <nil> (<nil>) at the missing entry 1"}, func(s raft.LogStore, first, last uint64, visit func(*raft.Log) bool) error {
+		if first > last {
+			return nil
+		}
+		return raft.ReadLogs(s, first, last-1, visit)
+	})
+	add("it goes on beyond last", map[string]string{"Ranges": "returns entry 6, which should not be there"}, func(s raft.LogStore, first, last uint64, visit func(*raft.Log) bool) error {
+		if first > last {
+			return nil
+		}
+		return raft.ReadLogs(s, first, last+1, visit)
+	})
+	add("it goes on when it should not", map[string]string{"Ranges": "though visit has returned false"}, func(s raft.LogStore, first, last uint64, visit func(*raft.Log) bool) error {
+		return raft.ReadLogs(s, first, last, func(l *raft.Log) bool {
+			visit(l)
+			return true
+		})
+	})
+	add("an empty range fails", map[string]string{"Ranges": "no, thanks"}, func(s raft.LogStore, first, last uint64, visit func(*raft.Log) bool) error {
+		if first > last {
+			return errFault
+		}
+		return raft.ReadLogs(s, first, last, visit)
+	})
+	add("no Extensions", map[string]string{"EveryField": "Extensions is", "RandomOperations": "Extensions is"}, func(s raft.LogStore, first, last uint64, visit func(*raft.Log) bool) error {
+		return raft.ReadLogs(s, first, last, func(l *raft.Log) bool {
+			e := *l
+			e.Extensions = nil
+			return visit(&e)
+		})
+	})
+	testFaults(t, faults)
+}

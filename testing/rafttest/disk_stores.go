@@ -7,8 +7,17 @@ import "github.com/hashicorp/raft"
 // LogStore returns the log store, for use until the next crash.
 func (d *Disk) LogStore() raft.LogStore {
 	s := &diskLogs{disk: d, boot: d.present()}
-	monotonic, isMonotonic := d.logs.(raft.MonotonicLogStore)
-	tracker, isTracker := d.logs.(raft.CommitTrackingLogStore)
+	store := s.extended()
+	if _, ok := readsRanges(d.logs); ok {
+		s.ranges = store
+	}
+	return store
+}
+
+// extended returns s with the extensions that the store under it has.
+func (s *diskLogs) extended() raft.LogStore {
+	monotonic, isMonotonic := s.disk.logs.(raft.MonotonicLogStore)
+	tracker, isTracker := s.disk.logs.(raft.CommitTrackingLogStore)
 	commits := diskCommits{s, tracker}
 	switch {
 	case isMonotonic && isTracker:
@@ -51,8 +60,9 @@ func (d *Disk) present() *boot {
 }
 
 type diskLogs struct {
-	disk *Disk
-	boot *boot
+	disk   *Disk
+	boot   *boot
+	ranges raft.LogStore // the store that has these methods, nil if the one below reads no ranges
 }
 
 func (s *diskLogs) FirstIndex() (index uint64, err error) {
@@ -74,6 +84,12 @@ func (s *diskLogs) LastIndex() (index uint64, err error) {
 func (s *diskLogs) GetLog(index uint64, log *raft.Log) error {
 	return s.disk.read(s.boot, func() error { return s.disk.logs.GetLog(index, log) })
 }
+
+func (s *diskLogs) ReadLogs(first, last uint64, visit func(*raft.Log) bool) error {
+	return s.disk.read(s.boot, func() error { return raft.ReadLogs(s.disk.logs, first, last, visit) })
+}
+
+func (s *diskLogs) ReadsLogsOf() raft.LogStore { return s.ranges }
 
 func (s *diskLogs) StoreLog(log *raft.Log) error { return s.StoreLogs([]*raft.Log{log}) }
 
