@@ -48,8 +48,8 @@ type Options struct {
 }
 
 // BoltStore is a [raft.LogStore] and a [raft.StableStore] in a bbolt file. It is
-// also a [raft.CommitTrackingLogStore] and a [raft.BatchStableStore]. It is safe
-// for concurrent use. After Close every call fails.
+// also a [raft.RangeLogStore], a [raft.CommitTrackingLogStore] and a
+// [raft.BatchStableStore]. It is safe for concurrent use. After Close every call fails.
 type BoltStore struct {
 	// Immutable.
 	db      *bbolt.DB
@@ -65,6 +65,7 @@ type BoltStore struct {
 
 var (
 	_ raft.LogStore               = (*BoltStore)(nil)
+	_ raft.RangeLogStore          = (*BoltStore)(nil)
 	_ raft.CommitTrackingLogStore = (*BoltStore)(nil)
 	_ raft.StableStore            = (*BoltStore)(nil)
 	_ raft.BatchStableStore       = (*BoltStore)(nil)

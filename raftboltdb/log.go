@@ -57,16 +57,57 @@ func (s *BoltStore) GetLog(index uint64, log *raft.Log) error {
 		if val == nil {
 			return raft.ErrLogNotFound
 		}
-		e, err := decodeEntry(val)
-		if err == nil && e.Index != index {
-			err = fmt.Errorf("it names itself %d", e.Index)
-		}
+		e, err := entryAt(index, val)
 		if err != nil {
-			return fmt.Errorf("raftboltdb: entry %d is corrupt: %w", index, err)
+			return err
 		}
+		e.Data, e.Extensions = bytes.Clone(e.Data), bytes.Clone(e.Extensions) // val lies in the mapped file
 		*log = e
 		return nil
 	})
+}
+
+// ReadLogs implements [raft.RangeLogStore]. It is one transaction, in which nothing is
+// copied: memory that is kept longer than it may ends the process, once the file is
+// mapped anew. Of a large entry only the first and the last page are read, unless visit
+// looks at its Data. An entry that cannot be decoded is an error.
+func (s *BoltStore) ReadLogs(first, last uint64, visit func(*raft.Log) bool) error {
+	if first > last {
+		return nil
+	}
+	return s.db.View(func(tx *bbolt.Tx) error {
+		var e raft.Log
+		c := tx.Bucket(bucketLogs).Cursor()
+		key, val := c.Seek(uint64Bytes(first))
+		for index := first; ; index++ {
+			if !bytes.Equal(key, uint64Bytes(index)) {
+				return raft.ErrLogNotFound
+			}
+			var err error
+			if e, err = entryAt(index, val); err != nil {
+				return err
+			}
+			if !visit(&e) || index == last {
+				return nil
+			}
+			key, val = c.Next()
+		}
+	})
+}
+
+// ReadsLogsOf implements [raft.RangeLogStore].
+func (s *BoltStore) ReadsLogsOf() raft.LogStore { return s }
+
+// entryAt decodes the value of an index. The entry may alias it.
+func entryAt(index uint64, val []byte) (raft.Log, error) {
+	e, err := decodeEntry(val)
+	if err == nil && e.Index != index {
+		err = fmt.Errorf("it names itself %d", e.Index)
+	}
+	if err != nil {
+		return raft.Log{}, fmt.Errorf("raftboltdb: entry %d is corrupt: %w", index, err)
+	}
+	return e, nil
 }
 
 // StoreLog implements [raft.LogStore].

@@ -67,6 +67,15 @@ func kindOf(c byte) Kind {
 	}
 }
 
+// Cut skips the bytes of prefix if they are next, and reports whether they were.
+func (d *Bytes) Cut(prefix string) bool {
+	if len(d.rest) < len(prefix) || string(d.rest[:len(prefix)]) != prefix {
+		return false
+	}
+	d.rest = d.rest[len(prefix):]
+	return true
+}
+
 // ReadNil reads a nil if one is next, and reports whether it was.
 func (d *Bytes) ReadNil() bool {
 	if d.Kind() != KindNil {
