@@ -2,6 +2,7 @@ package hashi
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -10,6 +11,15 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/hashicorp/raft/bench/compare/load"
 )
+
+// The nodes of a cluster in several processes are this program again.
+func TestMain(m *testing.M) {
+	if os.Getenv(remoteEnv) != "" {
+		serveRemote(bent)
+		return
+	}
+	os.Exit(m.Run())
+}
 
 func TestStoreNames(t *testing.T) {
 	lib := Library{Stores: map[string]OpenStore{"own": common["mem"]}}
@@ -67,6 +77,8 @@ func TestUnsupported(t *testing.T) {
 // bentStore loses its entries' last byte on the third node.
 type bentStore struct{ memStore }
 
+var bent = Library{Stores: map[string]OpenStore{"bent": openBent}}
+
 func openBent(dir string, _ *Flushes) (Store, error) {
 	s := memStore{raft.NewInmemStore()}
 	if filepath.Base(dir) == "n3" {
@@ -89,12 +101,16 @@ func TestDisagreement(t *testing.T) {
 		t.Skip("waits for elections")
 	}
 	tests := make(map[string]func(*testing.T))
-	for name, workload := range map[string]func(Library, load.Flags) (load.Metrics, error){
-		"write": write, "catchup": catchup, "failover": failover,
+	for _, tt := range []struct {
+		name      string
+		processes int
+		workload  func(Library, load.Flags) (load.Metrics, error)
+	}{
+		{"write", 1, write}, {"write, three processes", 3, write}, {"catchup", 1, catchup}, {"failover", 1, failover},
 	} {
-		tests[name] = func(t *testing.T) {
-			_, err := workload(Library{Stores: map[string]OpenStore{"bent": openBent}}, load.Flags{
-				Workload: name, Store: "bent", Nodes: 3, Processes: 1, Clients: 2,
+		tests[tt.name] = func(t *testing.T) {
+			_, err := tt.workload(bent, load.Flags{
+				Store: "bent", Nodes: 3, Processes: tt.processes, Clients: 2,
 				Size: 16, Entries: 20, Time: 50 * time.Millisecond, Dir: t.TempDir(),
 			})
 			if err == nil || !strings.Contains(err.Error(), "not the same") {

@@ -49,6 +49,7 @@ func TestPastLog(t *testing.T) {
 			t.Errorf("the term is %d: %v", term, err)
 		}
 		applied := load.NewMachine()
+		var previous []byte
 		for i := uint64(1); i <= uint64(p.Entries+1); i++ {
 			var e raft.Log
 			if err := store.GetLog(i, &e); err != nil {
@@ -63,8 +64,11 @@ func TestPastLog(t *testing.T) {
 				}
 			case e.Type != raft.LogCommand || len(e.Data) != p.Size:
 				t.Fatalf("entry %d is a %v of %d bytes", i, e.Type, len(e.Data))
+			case bytes.Equal(e.Data, previous):
+				t.Fatalf("entry %d is the same as the one before", i)
 			default:
 				applied.Apply(e.Data)
+				previous = e.Data
 			}
 		}
 		if got, want := applied.State(), p.machine().State(); got != want {
@@ -102,6 +106,9 @@ func TestPastSnapshot(t *testing.T) {
 	}
 	if got := restored(t, content[:len(content)-1]); got == want {
 		t.Error("a snapshot that lacks a byte restores to the same state")
+	}
+	if got := restored(t, content[:10]); got.Count != 1 {
+		t.Errorf("a snapshot of a few bytes restores to %v", got)
 	}
 	content[2*snapshotPiece]++
 	if got := restored(t, content); got == want {

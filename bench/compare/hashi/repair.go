@@ -3,6 +3,8 @@ package hashi
 import (
 	"errors"
 	"fmt"
+	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/hashicorp/raft/bench/compare/load"
@@ -20,7 +22,7 @@ func restart(lib Library, f load.Flags) (load.Metrics, error) {
 		return nil, err
 	}
 	n := c.nodes[0]
-	if err := n.prepareAndClose(); err != nil {
+	if err := errors.Join(n.prepareAndClose(), forget()); err != nil {
 		return nil, err
 	}
 	var open time.Duration
@@ -105,7 +107,7 @@ func (c *cluster) awaken(f load.Flags, missing *node) (load.Metrics, error) {
 	if err := c.begin(); err != nil {
 		return nil, err
 	}
-	if err := c.settle(); err != nil {
+	if err := errors.Join(c.settle(), forget()); err != nil {
 		return nil, err
 	}
 	old, fresh := c.nodes[0], c.nodes[1]
@@ -121,4 +123,14 @@ func (c *cluster) awaken(f load.Flags, missing *node) (load.Metrics, error) {
 		}
 		return missing.machine.Wait(uint64(old.Past.Entries), patience)
 	})
+}
+
+// forget rids the process of what it took to make the past: garbage, and a peak of memory
+// that is no part of the task.
+func forget() error {
+	debug.FreeOSMemory()
+	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
+		return fmt.Errorf("resetting the peak of memory: %w", err)
+	}
+	return nil
 }
