@@ -25,7 +25,7 @@
 // What is read at opening is made durable before anybody sees it: a process that was
 // killed, or a flush that failed, leaves what can be read and is not on the disk.
 //
-// Files: store.go opens and closes; log.go and stable.go have the interfaces of raft;
-// segment.go is a segment and how it grows; record.go is the format of records;
+// Files: store.go opens and closes; log.go, read.go and stable.go have the interfaces of
+// raft; segment.go is a segment and how it grows; record.go is the format of records;
 // replay.go reads segments; fs.go is what is needed of the operating system.
 package raftwal

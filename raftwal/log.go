@@ -39,30 +39,6 @@ func (s *Store) last() uint64 {
 	return s.next - 1
 }
 
-// GetLog implements [raft.LogStore]. Data and Extensions are the caller's own. If it
-// fails, log is as it was.
-func (s *Store) GetLog(index uint64, log *raft.Log) error {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	switch {
-	case s.closed:
-		return ErrClosed
-	case index < s.first || index >= s.next || index == 0:
-		return raft.ErrLogNotFound
-	}
-	g := s.holder(index)
-	p := g.frames[index-g.base]
-	buf := make([]byte, p.size)
-	if _, err := g.f.ReadAt(buf, int64(p.at)); err != nil {
-		return fmt.Errorf("raftwal: reading entry %d: %w", index, err)
-	}
-	content, _, err := frame(buf, index, g.salt)
-	if err != nil {
-		return fmt.Errorf("%w: entry %d, in %s at %d, is not what was written", ErrCorrupt, index, g.name, p.at)
-	}
-	return parseEntry(content, index, log)
-}
-
 // holder returns the segment that has an entry.
 func (s *Store) holder(index uint64) *segment {
 	i := len(s.segments) - 1

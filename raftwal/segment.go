@@ -29,6 +29,8 @@ type segment struct {
 // place is where a frame lies in a segment. maxSegment and maxFrame make it fit.
 type place struct{ at, size uint32 }
 
+func (p place) end() uint32 { return p.at + p.size }
+
 // The header of a segment:
 //
 //	0   magic      8 bytes

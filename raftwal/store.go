@@ -54,8 +54,8 @@ var (
 )
 
 // Store is a [raft.LogStore] and a [raft.StableStore] in a directory. It is also a
-// [raft.MonotonicLogStore], a [raft.CommitTrackingLogStore] and a
-// [raft.BatchStableStore]. It is safe for concurrent use; reading does not wait for
+// [raft.RangeLogStore], a [raft.MonotonicLogStore], a [raft.CommitTrackingLogStore] and
+// a [raft.BatchStableStore]. It is safe for concurrent use; reading does not wait for
 // writing.
 type Store struct {
 	// Immutable.
@@ -88,6 +88,7 @@ type Store struct {
 
 var (
 	_ raft.LogStore               = (*Store)(nil)
+	_ raft.RangeLogStore          = (*Store)(nil)
 	_ raft.MonotonicLogStore      = (*Store)(nil)
 	_ raft.CommitTrackingLogStore = (*Store)(nil)
 	_ raft.StableStore            = (*Store)(nil)
