@@ -331,34 +331,27 @@ func (f *fsmRunner) abandon() {
 	}
 }
 
-// apply applies a range in chunks.
+// apply applies a range, in chunks of what ApplyBatch may get.
 func (f *fsmRunner) apply(t applyRange) error {
 	futures := t.futures
 	for lo := t.lo; lo <= t.hi; {
-		chunk, err := f.chunk(t, lo)
-		if err != nil {
-			return err
+		if len(t.entries) == 0 {
+			var err error
+			if t.entries, err = readEntries(f.logs, lo, int(t.hi-lo)+1, maxBatchBytes); err != nil {
+				return err
+			}
 		}
-		select {
-		case <-f.stopping:
+		if f.stopped() {
 			return ErrRaftShutdown
-		default:
 		}
-		if err := f.applyChunk(chunk, &futures); err != nil {
+		n := min(f.maxBatch, len(t.entries))
+		if err := f.applyChunk(t.entries[:n], &futures); err != nil {
 			return err
 		}
-		lo += uint64(len(chunk))
+		t.entries = t.entries[n:]
+		lo += uint64(n)
 	}
 	return nil
-}
-
-// chunk returns the next entries of a range, up to what ApplyBatch may get.
-func (f *fsmRunner) chunk(t applyRange, lo uint64) ([]*Log, error) {
-	n := min(f.maxBatch, int(t.hi-lo)+1)
-	if t.entries != nil {
-		return t.entries[lo-t.lo:][:n], nil
-	}
-	return readEntries(f.logs, lo, n, maxBatchBytes)
 }
 
 func (f *fsmRunner) applyChunk(chunk []*Log, futures *[]*logFuture) error {
