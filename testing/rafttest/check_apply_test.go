@@ -18,7 +18,7 @@ func TestCheckLogStore(t *testing.T) {
 		"InmemStore":               func(string) (raft.LogStore, error) { return raft.NewInmemStore(), nil },
 		"InmemCommitTrackingStore": func(string) (raft.LogStore, error) { return raft.NewInmemCommitTrackingStore(), nil },
 		"MockMonotonicLogStore":    func(string) (raft.LogStore, error) { return &MockMonotonicLogStore{}, nil },
-		"LogCache":                 func(string) (raft.LogStore, error) { return raft.NewLogCache(16, raft.NewInmemStore()) },
+		"LogCache":                 func(string) (raft.LogStore, error) { return raft.NewLogCache(4, raft.NewInmemStore()) },
 		"LogCache above a monotonic store": func(string) (raft.LogStore, error) {
 			return raft.NewLogCache(16, &MockMonotonicLogStore{})
 		},

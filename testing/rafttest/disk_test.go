@@ -601,23 +601,25 @@ func (m monotonicTracking) IsMonotonic() bool { return true }
 func TestDiskExtensions(t *testing.T) {
 	store := raft.NewInmemCommitTrackingStore()
 	for _, tt := range []struct {
-		logs                raft.LogStore
-		stable              raft.StableStore
-		mono, tracks, batch bool
+		logs                        raft.LogStore
+		stable                      raft.StableStore
+		mono, tracks, batch, ranges bool
 	}{
-		{plainLogs{store}, plainStable{store}, false, false, false},
-		{store, store, false, true, true},
-		{&MockMonotonicLogStore{}, store, true, false, true},
-		{monotonic{store, false}, plainStable{store}, true, false, false},
-		{monotonicTracking{store}, store, true, true, true},
+		{plainLogs{store}, plainStable{store}, false, false, false, false},
+		{store, store, false, true, true, true},
+		{raft.NewInmemStore(), store, false, false, true, true},
+		{&MockMonotonicLogStore{}, store, true, false, true, false},
+		{monotonic{store, false}, plainStable{store}, true, false, false, false},
+		{monotonicTracking{store}, store, true, true, true, false},
 	} {
 		d := NewDisk(tt.logs, tt.stable, raft.NewInmemSnapshotStore(), 1)
 		logs := d.LogStore()
 		m, mono := logs.(raft.MonotonicLogStore)
 		_, tracks := logs.(raft.CommitTrackingLogStore)
+		_, ranges := readsRanges(logs)
 		_, batch := d.StableStore().(raft.BatchStableStore)
-		if mono != tt.mono || tracks != tt.tracks || batch != tt.batch {
-			t.Errorf("over a %T and a %T: monotonic %v, tracking %v, batches %v", tt.logs, tt.stable, mono, tracks, batch)
+		if mono != tt.mono || tracks != tt.tracks || batch != tt.batch || ranges != tt.ranges {
+			t.Errorf("over a %T and a %T: monotonic %v, tracking %v, batches %v, ranges %v", tt.logs, tt.stable, mono, tracks, batch, ranges)
 		}
 		if mono && m.IsMonotonic() != tt.logs.(raft.MonotonicLogStore).IsMonotonic() {
 			t.Errorf("over a %T: monotonic is %v", tt.logs, m.IsMonotonic())

@@ -6,13 +6,23 @@ import "github.com/hashicorp/raft"
 type countingLogs struct {
 	raft.LogStore
 	truncated func()
+	ranges    raft.LogStore // the store that has these methods, nil if the one below reads no ranges
 }
 
 // countTruncations wraps a log store so that it has the optional methods that it has.
 func countTruncations(logs raft.LogStore, truncated func()) raft.LogStore {
-	s := &countingLogs{logs, truncated}
-	monotonic, isMonotonic := logs.(raft.MonotonicLogStore)
-	tracker, isTracker := logs.(raft.CommitTrackingLogStore)
+	s := &countingLogs{LogStore: logs, truncated: truncated}
+	store := s.extended()
+	if _, ok := readsRanges(logs); ok {
+		s.ranges = store
+	}
+	return store
+}
+
+// extended returns s with the extensions that the store under it has.
+func (s *countingLogs) extended() raft.LogStore {
+	monotonic, isMonotonic := s.LogStore.(raft.MonotonicLogStore)
+	tracker, isTracker := s.LogStore.(raft.CommitTrackingLogStore)
 	commits := countingCommits{s, tracker}
 	switch {
 	case isMonotonic && isTracker:
@@ -31,6 +41,12 @@ func countTruncations(logs raft.LogStore, truncated func()) raft.LogStore {
 		return s
 	}
 }
+
+func (s *countingLogs) ReadLogs(first, last uint64, visit func(*raft.Log) bool) error {
+	return raft.ReadLogs(s.LogStore, first, last, visit)
+}
+
+func (s *countingLogs) ReadsLogsOf() raft.LogStore { return s.ranges }
 
 func (s *countingLogs) DeleteRange(lo, hi uint64) error {
 	first, err := s.FirstIndex()
