@@ -20,6 +20,9 @@ func openBolt(dir string, flushes *hashi.Flushes) (hashi.Store, error) {
 	return boltStore{s, flushes}, err
 }
 
+// ReadsLogsOf says that what BoltStore reads is what this reads.
+func (s boltStore) ReadsLogsOf() raft.LogStore { return s }
+
 func (s boltStore) StoreLog(l *raft.Log) error {
 	s.flushes.Add(hashi.BoltCommit)
 	return s.BoltStore.StoreLog(l)
@@ -61,6 +64,9 @@ func openWAL(dir string, flushes *hashi.Flushes) (hashi.Store, error) {
 	s, err := raftwal.Open(filepath.Join(dir, "wal"))
 	return walStore{s, flushes}, err
 }
+
+// ReadsLogsOf says that what Store reads is what this reads.
+func (s walStore) ReadsLogsOf() raft.LogStore { return s }
 
 func (s walStore) StoreLog(l *raft.Log) error {
 	s.flushes.Add(1)
