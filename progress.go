@@ -83,9 +83,6 @@ func (p *progress) wants(last uint64, tellCommit bool) bool {
 	}
 }
 
-// wantsMore reports whether a new entry could be sent at once.
-func (p *progress) wantsMore() bool { return p.state == streaming && p.wants(p.next, false) }
-
 // probesEmpty reports whether the next request should carry no entries, because
 // where the logs part is still being searched.
 func (p *progress) probesEmpty() bool { return p.state == probing && p.searching && p.next > 1 }

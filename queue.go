@@ -7,14 +7,15 @@ import (
 )
 
 // proposalQueue is where proposals wait for main. It is bounded by bytes; past the
-// bound callers wait, up to their timeout. Main is woken by one slot and takes all
-// there is, so a proposal costs no rendezvous of its own.
+// bound callers wait, up to their timeout. Main is woken by one slot when there are as
+// many as it wants and takes all there is, so a proposal costs no rendezvous of its own.
 type proposalQueue struct {
-	wake chan struct{} // one slot: there is something to take
+	wake chan struct{} // one slot: there is enough to take
 
 	mu     sync.Mutex
 	items  []*logFuture
 	bytes  int
+	enough int           // proposals to wake main for
 	closed error         // not nil: nothing is accepted any more
 	room   chan struct{} // closed and replaced when there is room again
 }
@@ -23,7 +24,7 @@ type proposalQueue struct {
 const queueBytes = 32 << 20
 
 func newProposalQueue() *proposalQueue {
-	return &proposalQueue{wake: make(chan struct{}, 1), room: make(chan struct{})}
+	return &proposalQueue{wake: make(chan struct{}, 1), enough: 1, room: make(chan struct{})}
 }
 
 // put queues f, or completes it with an error. It blocks while the queue is full,
@@ -65,18 +66,44 @@ func (q *proposalQueue) tryPut(f *logFuture) (room <-chan struct{}, err error) {
 	}
 	q.items = append(q.items, f)
 	q.bytes += logSize(f.log)
+	q.signal()
+	return nil, nil
+}
+
+// never is more proposals than there can be.
+const never = math.MaxInt
+
+// wakeAt makes so many proposals, or a full batch of bytes, what main is woken for.
+func (q *proposalQueue) wakeAt(enough int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.enough = enough
+	q.signal()
+}
+
+// signal wakes main if there is enough.
+func (q *proposalQueue) signal() {
+	if !q.has(q.enough) {
+		return
+	}
 	select {
 	case q.wake <- struct{}{}:
 	default:
 	}
-	return nil, nil
+}
+
+func (q *proposalQueue) has(enough int) bool {
+	return len(q.items) >= enough || enough != never && q.bytes >= maxBatchBytes
 }
 
 // take returns the proposals at the head of the queue, within a bound of bytes but
-// one at least.
-func (q *proposalQueue) take(maxBytes int) []*logFuture {
+// one at least, if there are enough.
+func (q *proposalQueue) take(enough, maxBytes int) []*logFuture {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if !q.has(enough) {
+		return nil
+	}
 	n, size := 0, 0
 	for n < len(q.items) {
 		s := logSize(q.items[n].log)
@@ -105,7 +132,7 @@ func (q *proposalQueue) take(maxBytes int) []*logFuture {
 
 // refuse completes what waits with err.
 func (q *proposalQueue) refuse(err error) {
-	for _, f := range q.take(math.MaxInt) {
+	for _, f := range q.take(1, math.MaxInt) {
 		f.respond(err)
 	}
 }

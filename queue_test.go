@@ -46,12 +46,43 @@ func TestProposalQueueOrder(t *testing.T) {
 		{1000, "e"},
 		{1000, ""},
 	} {
-		if got := proposalNames(q.take(tt.maxBytes)); got != tt.want {
+		if got := proposalNames(q.take(1, tt.maxBytes)); got != tt.want {
 			t.Errorf("take(%d) = %q, want %q", tt.maxBytes, got, tt.want)
 		}
 	}
 	if q.bytes != 0 {
 		t.Errorf("empty, and %d bytes", q.bytes)
+	}
+}
+
+// Main is woken when there are as many proposals as it wants, or a full batch of bytes;
+// never if it wants none. Less than that it does not get.
+func TestProposalQueueEnough(t *testing.T) {
+	q := newProposalQueue()
+	q.wakeAt(2)
+	q.put(proposal("a", 100), 0)
+	if awake(q) || q.take(2, 1000) != nil {
+		t.Error("one is enough for two")
+	}
+	q.put(proposal("b", 100), 0)
+	if !awake(q) {
+		t.Error("two have come, and main sleeps")
+	}
+	if q.wakeAt(3); awake(q) {
+		t.Error("two are enough for three")
+	}
+	if q.wakeAt(1); !awake(q) {
+		t.Error("one would do, and main sleeps")
+	}
+	q.wakeAt(10)
+	if q.put(proposal("large", maxBatchBytes), 0); !awake(q) {
+		t.Error("main sleeps beside a full batch")
+	}
+	if q.wakeAt(never); awake(q) || q.take(never, 1000) != nil {
+		t.Error("main gets what it does not want")
+	}
+	if got := proposalNames(q.take(10, 2*maxBatchBytes)); got != "a b large" {
+		t.Errorf("took %q", got)
 	}
 }
 
@@ -67,7 +98,7 @@ func TestProposalQueueWakes(t *testing.T) {
 	if !awake(q) || awake(q) {
 		t.Error("not woken once")
 	}
-	q.take(1000)
+	q.take(1, 1000)
 	q.put(proposal("c", 100), 0)
 	if !awake(q) {
 		t.Error("not woken again")
@@ -79,9 +110,9 @@ func TestProposalQueueTakenIsOurs(t *testing.T) {
 	q := newProposalQueue()
 	q.put(proposal("a", 100), 0)
 	q.put(proposal("b", 100), 0)
-	taken := q.take(100)
+	taken := q.take(1, 100)
 	_ = append(taken, proposal("x", 100))
-	if got := proposalNames(q.take(1000)); got != "b" {
+	if got := proposalNames(q.take(1, 1000)); got != "b" {
 		t.Errorf("the queue holds %q, want b", got)
 	}
 }
@@ -108,11 +139,11 @@ func TestProposalQueueWaitsForRoom(t *testing.T) {
 		if len(q.items) != 2 {
 			t.Fatalf("%d proposals in a full queue", len(q.items))
 		}
-		if got := proposalNames(q.take(1)); got != "a" {
+		if got := proposalNames(q.take(1, 1)); got != "a" {
 			t.Fatalf("took %q", got)
 		}
 		wg.Wait()
-		if got := proposalNames(q.take(10_000)); got != "b late late" {
+		if got := proposalNames(q.take(1, 10_000)); got != "b late late" {
 			t.Errorf("then took %q", got)
 		}
 		for _, f := range queued {
@@ -137,7 +168,7 @@ func TestProposalQueueNoRoomYet(t *testing.T) {
 		f := proposal("late", 100)
 		go q.put(f, time.Minute)
 		synctest.Wait()
-		q.take(100)
+		q.take(1, 100)
 		if f.Error() != ErrEnqueueTimeout {
 			t.Errorf("error %v", f.Error())
 		}
@@ -153,7 +184,7 @@ func TestProposalQueueTimeout(t *testing.T) {
 		if took := time.Since(start); took != 3*time.Second || f.Error() != ErrEnqueueTimeout {
 			t.Errorf("after %v: %v", took, f.Error())
 		}
-		if got := proposalNames(q.take(2 * queueBytes)); got != "a b" {
+		if got := proposalNames(q.take(1, 2*queueBytes)); got != "a b" {
 			t.Errorf("the queue held %q", got)
 		}
 	})
@@ -201,7 +232,7 @@ func TestProposalQueueClose(t *testing.T) {
 				t.Errorf("%s: %v", f.log.Extensions, err)
 			}
 		}
-		if got := q.take(2 * queueBytes); got != nil {
+		if got := q.take(1, 2*queueBytes); got != nil {
 			t.Errorf("a closed queue gives %q", proposalNames(got))
 		}
 	})
@@ -224,7 +255,7 @@ func TestProposalQueueConcurrent(t *testing.T) {
 	next := map[uint64]uint64{}
 	for n := 0; n < callers*each; {
 		<-q.wake
-		for batch := q.take(1 << 20); len(batch) > 0; batch = q.take(1 << 20) {
+		for batch := q.take(1, 1<<20); len(batch) > 0; batch = q.take(1, 1<<20) {
 			for _, f := range batch {
 				if next[f.log.Term] != f.log.Index {
 					t.Fatalf("caller %d: proposal %d, want %d", f.log.Term, f.log.Index, next[f.log.Term])

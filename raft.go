@@ -151,14 +151,15 @@ func (r *Raft) next() interface{} {
 }
 
 func (r *Raft) wait() interface{} {
-	wake := r.proposals.wake
-	if r.lead != nil && !r.wantsProposals() {
-		wake = nil // they go with what is waited for
+	enough := 1
+	if r.lead != nil {
+		enough = r.enoughProposals()
 	}
+	r.proposals.wakeAt(enough)
 	select {
 	case rpc := <-r.trans.Consumer():
 		return rpc
-	case <-wake:
+	case <-r.proposals.wake:
 		return proposed{}
 	case c := <-r.calls:
 		return c

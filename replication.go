@@ -212,31 +212,35 @@ func (r *Raft) dropRemoved() {
 	})
 }
 
-// wantsProposals reports whether proposals would go anywhere at once: to this node's
-// disk or to a peer. Otherwise they stay in their queue until an answer makes room, and
-// what has come by then goes as one batch.
-func (r *Raft) wantsProposals() bool {
-	return r.writer.flying == nil || r.lead.transfer != nil || slices.ContainsFunc(r.lead.peers, func(p *peer) bool {
-		return !p.removed && p.progress.wantsMore() && !r.now.Before(p.retryAt)
-	})
+// enoughProposals is how many proposals must wait for the leader to take them. What is
+// left in their queue goes as one batch later: when this node's disk is free and as much
+// has come as is under way, or when all that is under way is committed. So the disks set
+// the pace, batches grow with the load, and a lone proposal never waits for company.
+func (r *Raft) enoughProposals() int {
+	l, uncommitted := r.lead, r.log.last.index-r.commit
+	switch {
+	case l.transfer != nil:
+		return 1 // to be refused
+	case l.restore != nil || l.backlog.bytes >= maxUnapplied:
+		return never
+	case uncommitted == 0:
+		return 1
+	case r.writer.flying != nil:
+		return never
+	default:
+		return int(uncommitted)
+	}
 }
 
-// takeProposals appends what waits in the queue, as one batch, unless too much is under
-// way already.
+// takeProposals appends what waits in the queue, as one batch, if that is enough.
 func (r *Raft) takeProposals() {
 	l := r.lead
 	if l.transfer != nil {
 		r.proposals.refuse(ErrLeadershipTransferInProgress)
 		return
 	}
-	if !r.wantsProposals() {
-		return
-	}
 	l.backlog.applied(r.applied())
-	if l.restore != nil || l.backlog.bytes >= maxUnapplied {
-		return
-	}
-	if batch := r.proposals.take(maxBatchBytes); len(batch) > 0 {
+	if batch := r.proposals.take(r.enoughProposals(), maxBatchBytes); len(batch) > 0 {
 		r.appendLocal(batch)
 	}
 }

@@ -336,7 +336,9 @@ func (s *stage) client(args []string) {
 	}
 	switch args[0] {
 	case "apply":
-		entry(n.apply(args[2]))
+		for _, f := range n.applyAll(args[2:]...) {
+			entry(f)
+		}
 	case "change":
 		command := map[string]ConfigurationChangeCommand{"add": AddVoter, "add-nonvoter": AddNonvoter, "demote": DemoteVoter, "remove": RemoveServer}[args[2]]
 		var prev uint64

@@ -769,15 +769,22 @@ func (n *simNode) sendBeat(b *beats, bt *beat) {
 
 // Calls, as a client makes them through the API.
 
-func (n *simNode) apply(cmd string) *logFuture {
-	f := newLogFuture(Log{Data: []byte(cmd)})
-	n.raft.proposals.put(f, time.Nanosecond)
+func (n *simNode) apply(cmd string) *logFuture { return n.applyAll(cmd)[0] }
+
+// applyAll makes several proposals at one time.
+func (n *simNode) applyAll(cmds ...string) []*logFuture {
+	var all []*logFuture
+	for _, cmd := range cmds {
+		f := newLogFuture(Log{Data: []byte(cmd)})
+		n.raft.proposals.put(f, time.Nanosecond)
+		all = append(all, f)
+	}
 	select {
 	case <-n.raft.proposals.wake:
 	default: // the queue is full
 	}
 	n.step(proposed{})
-	return f
+	return all
 }
 
 func (n *simNode) change(command ConfigurationChangeCommand, id ServerID, prev uint64) *logFuture {

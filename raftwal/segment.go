@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"path/filepath"
+	"slices"
 )
 
 // segment is one file of the log. The entries in it have consecutive indexes: what was
@@ -118,6 +119,9 @@ func (g *segment) next() uint64 { return g.base + uint64(len(g.frames)) }
 func (g *segment) add(index uint64, frames []place) {
 	if len(g.frames) == 0 {
 		g.base = index
+	}
+	if cap(g.frames)-len(g.frames) < len(frames) {
+		g.frames = slices.Grow(g.frames, max(len(frames), len(g.frames))) // twofold: append would copy oftener
 	}
 	g.frames = append(g.frames, frames...)
 }
