@@ -55,6 +55,17 @@ func BenchmarkGetLog(b *testing.B) {
 	}
 }
 
+// BenchmarkReadLogs visits entries; an operation is one entry.
+func BenchmarkReadLogs(b *testing.B) {
+	const n = 10_000
+	s := open(b, Options{Path: filepath.Join(b.TempDir(), "raft.db"), NoSync: true})
+	must(b, s.StoreLogs(benchEntries(1, n)))
+	b.ReportAllocs()
+	for left := b.N; left > 0; left -= n {
+		must(b, s.ReadLogs(1, uint64(min(left, n)), func(*raft.Log) bool { return true }))
+	}
+}
+
 // BenchmarkDeleteRange deletes a prefix of a long log, as compaction does.
 func BenchmarkDeleteRange(b *testing.B) {
 	for _, n := range []int{64, 512} {

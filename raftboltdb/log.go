@@ -80,7 +80,7 @@ func (s *BoltStore) ReadLogs(first, last uint64, visit func(*raft.Log) bool) err
 		c := tx.Bucket(bucketLogs).Cursor()
 		key, val := c.Seek(uint64Bytes(first))
 		for index := first; ; index++ {
-			if !bytes.Equal(key, uint64Bytes(index)) {
+			if len(key) != 8 || binary.BigEndian.Uint64(key) != index {
 				return raft.ErrLogNotFound
 			}
 			var err error
@@ -160,9 +160,11 @@ func (s *BoltStore) put(bucket *bbolt.Bucket, logs []*raft.Log) (size int, err e
 func (s *BoltStore) DeleteRange(min, max uint64) error {
 	return s.db.Update(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketLogs).Cursor()
+		seek := make([]byte, 8)
 		// bbolt wants a cursor to be positioned anew after each change.
 		for next := min; ; next++ {
-			key, _ := c.Seek(uint64Bytes(next))
+			binary.BigEndian.PutUint64(seek, next)
+			key, _ := c.Seek(seek)
 			if key == nil {
 				return nil
 			}
