@@ -213,3 +213,38 @@ func ExampleRaft_Snapshot() {
 	}
 	_ = backup
 }
+
+// tracedLog is a log store that sees what is read from another. Without ReadsLogsOf it
+// would be read by GetLog only.
+type tracedLog struct {
+	raft.LogStore
+	read func(index uint64)
+}
+
+func (t *tracedLog) GetLog(index uint64, log *raft.Log) error {
+	t.read(index)
+	return t.LogStore.GetLog(index, log)
+}
+
+func (t *tracedLog) ReadLogs(first, last uint64, visit func(*raft.Log) bool) error {
+	return raft.ReadLogs(t.LogStore, first, last, func(log *raft.Log) bool {
+		t.read(log.Index)
+		return visit(log)
+	})
+}
+
+func (t *tracedLog) ReadsLogsOf() raft.LogStore { return t }
+
+// A store that wraps another can read ranges whether the other can or not.
+func ExampleReadLogs() {
+	store := &tracedLog{raft.NewInmemStore(), func(index uint64) { fmt.Print(index, " ") }}
+	_ = store.StoreLogs([]*raft.Log{{Index: 1}, {Index: 2, Data: []byte("x=1")}, {Index: 3, Data: []byte("y=22")}})
+
+	size := 0
+	err := raft.ReadLogs(store, 2, 3, func(log *raft.Log) bool {
+		size += len(log.Data) // the entry is not ours: only what is copied can be kept
+		return true
+	})
+	fmt.Println(size, err)
+	// Output: 2 3 7 <nil>
+}
