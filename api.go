@@ -71,6 +71,7 @@ func newRaft(conf *Config, fsm FSM, logs LogStore, stable StableStore, snaps Sna
 		logs:   logs, stable: stable, snaps: snaps, trans: trans,
 		logger: logger, notifier: newNotifier(own.NotifyCh), window: pipelineWindow(trans),
 		proposals:    newProposalQueue(),
+		readers:      newReadQueue(),
 		knowsPreVote: map[ServerID]uint64{},
 		calls:        make(chan interface{}),
 		results:      make(chan interface{}),
@@ -96,6 +97,9 @@ func (r *Raft) begin(now time.Time) {
 	r.beginStep(now)
 	r.setPatience()
 	r.electionAt = now.Add(r.patience)
+	if voters := r.configs.latest().config.voters(); len(voters) == 1 && voters[0] == r.localID {
+		r.electionAt = now // there is nobody to wait for
+	}
 	r.taking.due = now.Add(r.random(r.conf().SnapshotInterval))
 }
 
@@ -257,11 +261,17 @@ func (r *Raft) propose(l Log, timeout time.Duration) *logFuture {
 // [ErrNotLeader], with [ErrLeadershipLost] when the leadership ends meanwhile, or with
 // [ErrRaftShutdown].
 func (r *Raft) VerifyLeader() Future {
-	metrics.IncrCounter([]string{"raft", "verify_leader"}, 1)
-	f := newFuture()
-	r.submit(&readCall{done: func(_ uint64, err error) { f.respond(err) }}, f.respond)
+	metrics.IncrCounter(metricVerifyLeader, 1)
+	f := new(verifyFuture)
+	f.init()
+	r.readers.put(f)
 	return f
 }
+
+// verifyFuture is the future of a read that asks for the confirmation alone.
+type verifyFuture struct{ future }
+
+func (f *verifyFuture) done(_ uint64, err error) { f.respond(err) }
 
 // ReadIndex returns when this node, the leader, has confirmed with a majority of the
 // voters that it still leads and its FSM has applied everything that was committed
@@ -272,19 +282,8 @@ func (r *Raft) VerifyLeader() Future {
 // It blocks until then, or until ctx is done. Other errors are [ErrNotLeader],
 // [ErrLeadershipLost] and [ErrRaftShutdown]. (§6.4 of the dissertation.)
 func (r *Raft) ReadIndex(ctx context.Context) (uint64, error) {
-	type result struct {
-		index uint64
-		err   error
-	}
-	c := make(chan result, 1)
-	call := &readCall{done: func(index uint64, err error) { c <- result{index, err} }}
-	select {
-	case r.calls <- call:
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	case <-r.ended:
-		return 0, ErrRaftShutdown
-	}
+	c := make(readIndexCall, 1)
+	r.readers.put(c)
 	select {
 	case res := <-c:
 		return res.index, res.err
@@ -293,10 +292,15 @@ func (r *Raft) ReadIndex(ctx context.Context) (uint64, error) {
 	}
 }
 
-// readCall asks for the confirmation of a read.
-type readCall struct {
-	done func(index uint64, err error) // runs on main, must not block
+// readIndexCall has room for the one result.
+type readIndexCall chan readIndexResult
+
+type readIndexResult struct {
+	index uint64
+	err   error
 }
+
+func (c readIndexCall) done(index uint64, err error) { c <- readIndexResult{index, err} }
 
 // WaitApplied returns when the FSM on this node, whatever its role, has applied the
 // entry at index. It blocks until then, until ctx is done, or until the node is shut
@@ -563,7 +567,7 @@ func (r *Raft) LeaderCh() <-chan bool { return r.notifier.leaderCh() }
 
 // LastContact returns when this node last heard of a leader, voted, or ceased to lead,
 // the zero time if never. It is of no meaning on the leader.
-func (r *Raft) LastContact() time.Time { return r.status().heard }
+func (r *Raft) LastContact() time.Time { return r.contact.get() }
 
 // CurrentTerm returns the latest term that this node has seen.
 func (r *Raft) CurrentTerm() uint64 { return r.status().term }

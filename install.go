@@ -14,7 +14,7 @@ import (
 
 // install is a snapshot on its way to a peer.
 type install struct {
-	peer *peer // main's; the goroutine only hands it back
+	peer *peer // main's; the goroutine hands it back, and knows its metrics
 	lead *leadership
 	to   Server
 	sent time.Time
@@ -141,7 +141,7 @@ func (r *Raft) sendNewest(in *install, resp *InstallSnapshotResponse) (*Snapshot
 	if err := r.trans.InstallSnapshot(in.to.ID, in.to.Address, req, resp, data); err != nil {
 		return nil, fmt.Errorf("failed to install snapshot %v: %w", meta.ID, err)
 	}
-	r.note.installTook(in.to.ID, start)
+	in.peer.metrics.install.since(start)
 	return meta, nil
 }
 

@@ -2,7 +2,7 @@ package raft
 
 import (
 	"errors"
-	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,7 +13,7 @@ import (
 type lane struct {
 	to   Server
 	lead *leadership
-	peer *peer // main's; the goroutines only hand it back
+	peer *peer // main's; the goroutines hand it back, and know its metrics
 
 	reqs chan *laneRequest // has room for a whole window
 	done chan struct{}     // closed by main: the session is over
@@ -112,7 +112,8 @@ func (r *Raft) receive(ln *lane, pipe AppendPipeline, sent <-chan *laneRequest) 
 				e.err = errNoTerm
 			}
 			if e.err == nil {
-				r.note.appended(ln.to.ID, f.Start(), len(f.Request().Entries))
+				ln.peer.metrics.rpc.since(f.Start())
+				ln.peer.metrics.logs.add(len(f.Request().Entries))
 			}
 			r.report(e)
 			if e.err != nil {
@@ -194,37 +195,44 @@ func (b *beats) put(bt *beat) {
 	b.reqs <- bt
 }
 
-// maxBeatCalls bounds the heartbeats to one peer that are unanswered. One that has hung
-// for a HeartbeatTimeout does not count any more: calls on dead connections must not keep
-// a healed one from being used.
+// maxBeatCalls is how many heartbeats to one peer may hang before the next waits for a
+// HeartbeatTimeout: calls on dead connections must not pile up, nor keep a healed one
+// from being used.
 const maxBeatCalls = 4
 
-// runBeats serves a heartbeat loop until it is closed.
-func (r *Raft) runBeats(b *beats) {
-	calls := make(chan struct{}, maxBeatCalls)
+// runBeats serves a heartbeat loop until it is closed. A peer that answers more slowly
+// than rounds of reads follow each other skips some. If a call takes long another
+// goroutine takes the loop over. hung counts the calls that have.
+func (r *Raft) runBeats(b *beats, hung *atomic.Int32) {
+	relief := time.AfterFunc(time.Hour, func() {
+		hung.Add(1)
+		r.workers.Go(func() { r.runBeats(b, hung) })
+	})
+	relief.Stop()
 	for {
 		select {
-		case calls <- struct{}{}:
-		case <-b.done:
-			return
-		case <-r.stopping:
-			return
-		}
-		select {
 		case bt := <-b.reqs:
-			r.workers.Go(func() {
-				release := sync.OnceFunc(func() { <-calls })
-				hung := time.AfterFunc(r.config.Load().HeartbeatTimeout, release)
-				r.sendBeat(b, bt)
-				hung.Stop()
-				release()
-			})
+			relief.Reset(r.beatPatience(hung))
+			r.sendBeat(b, bt)
+			if !relief.Stop() {
+				hung.Add(-1)
+				return
+			}
 		case <-b.done:
 			return
 		case <-r.stopping:
 			return
 		}
 	}
+}
+
+// beatPatience is how long a heartbeat may take before the next one does not wait for it.
+func (r *Raft) beatPatience(hung *atomic.Int32) time.Duration {
+	patience := r.config.Load().HeartbeatTimeout
+	if hung.Load() < maxBeatCalls-1 {
+		patience /= 10
+	}
+	return patience
 }
 
 func (r *Raft) sendBeat(b *beats, bt *beat) {
@@ -235,7 +243,7 @@ func (r *Raft) sendBeat(b *beats, bt *beat) {
 		err = errNoTerm
 	}
 	if err == nil {
-		r.note.heartbeatTook(bt.to.ID, start)
+		b.peer.metrics.heartbeat.since(start)
 	}
 	r.report(beatResult{b, bt, resp, err})
 }
@@ -262,7 +270,7 @@ func (d dialer) vote(to Server, req *RequestVoteRequest, c *campaign) {
 }
 
 func (d dialer) openLane(ln *lane)        { d.workers.Go(func() { d.runLane(ln) }) }
-func (d dialer) openBeats(b *beats)       { d.workers.Go(func() { d.runBeats(b) }) }
+func (d dialer) openBeats(b *beats)       { d.workers.Go(func() { d.runBeats(b, new(atomic.Int32)) }) }
 func (d dialer) sendSnapshot(in *install) { d.workers.Go(func() { d.runInstall(in) }) }
 
 func (d dialer) timeoutNow(to Server, req *TimeoutNowRequest, term uint64) {

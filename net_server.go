@@ -186,6 +186,14 @@ func (c *serverConn) readLoop() {
 	}
 }
 
+// The names of metrics that are emitted for every request.
+var (
+	metricRPCType    = []string{"raft", "net", "getRPCType"}
+	metricRPCDecode  = []string{"raft", "net", "rpcDecode"}
+	metricRPCEnqueue = []string{"raft", "net", "rpcEnqueue"}
+	metricRPCRespond = []string{"raft", "net", "rpcRespond"}
+)
+
 // readOne reads one request and hands it over. io.EOF means that the peer has
 // closed the connection between two requests.
 func (c *serverConn) readOne() error {
@@ -194,7 +202,7 @@ func (c *serverConn) readOne() error {
 	if err != nil {
 		return err
 	}
-	metrics.MeasureSince([]string{"raft", "net", "getRPCType"}, start)
+	metrics.MeasureSince(metricRPCType, start)
 
 	start = time.Now()
 	req, err := readRequest(c.d, rpcType(t))
@@ -206,7 +214,7 @@ func (c *serverConn) readOne() error {
 	if beat != nil {
 		x.labels = heartbeatLabels
 	}
-	metrics.MeasureSinceWithLabels([]string{"raft", "net", "rpcDecode"}, start, x.labels)
+	metrics.MeasureSinceWithLabels(metricRPCDecode, start, x.labels)
 
 	if s, ok := req.(*InstallSnapshotRequest); ok {
 		return c.readSnapshot(x, s)
@@ -252,7 +260,7 @@ func (c *serverConn) hand(x *exchange, rpc RPC, beat func(RPC)) error {
 			return net.ErrClosed
 		}
 	}
-	metrics.MeasureSinceWithLabels([]string{"raft", "net", "rpcEnqueue"}, start, x.labels)
+	metrics.MeasureSinceWithLabels(metricRPCEnqueue, start, x.labels)
 	return nil
 }
 
@@ -311,7 +319,7 @@ func (c *serverConn) answer(x *exchange) error {
 	if err := writeResponse(c.w, resp); err != nil {
 		return err
 	}
-	metrics.MeasureSinceWithLabels([]string{"raft", "net", "rpcRespond"}, x.handed, x.labels)
+	metrics.MeasureSinceWithLabels(metricRPCRespond, x.handed, x.labels)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package raft
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -140,6 +141,7 @@ func (n *notes) removed(shutdown bool) {
 // The names of metrics that are emitted for every entry or batch.
 var (
 	metricApply           = []string{"raft", "apply"}
+	metricVerifyLeader    = []string{"raft", "verify_leader"}
 	metricCommitTime      = []string{"raft", "commitTime"}
 	metricCommitNumLogs   = []string{"raft", "commitNumLogs"}
 	metricDispatchNumLogs = []string{"raft", "leader", "dispatchNumLogs"}
@@ -178,27 +180,42 @@ func (n *notes) applyBatch(start time.Time, count int) {
 	metrics.AddSample(metricApplyBatchNum, float32(count))
 }
 
-// perPeer emits a metric about a server: with a label, and with its ID in the name.
-func (n *notes) perPeer(id ServerID, start time.Time, name ...string) {
-	name = append([]string{"raft", "replication"}, name...)
-	metrics.MeasureSinceWithLabels(name, start, []metrics.Label{{Name: "peer_id", Value: string(id)}})
-	if n.legacy {
-		metrics.MeasureSince(append(name, string(id)), start)
+// peerMetrics are the metrics about a peer: each with a label, and if that is asked for
+// with its ID in the name, too. It is immutable.
+type peerMetrics struct {
+	rpc, logs, heartbeat, install peerMetric
+}
+
+type peerMetric struct {
+	name, legacy []string // legacy is nil if there is none
+	labels       []metrics.Label
+}
+
+func (n *notes) peerMetrics(id ServerID) *peerMetrics {
+	labels := []metrics.Label{{Name: "peer_id", Value: string(id)}}
+	metric := func(name ...string) peerMetric {
+		m := peerMetric{name: append([]string{"raft", "replication"}, name...), labels: labels}
+		if n.legacy {
+			m.legacy = append(slices.Clone(m.name), string(id))
+		}
+		return m
+	}
+	return &peerMetrics{metric("appendEntries", "rpc"), metric("appendEntries", "logs"), metric("heartbeat"), metric("installSnapshot")}
+}
+
+func (m peerMetric) since(start time.Time) {
+	metrics.MeasureSinceWithLabels(m.name, start, m.labels)
+	if m.legacy != nil {
+		metrics.MeasureSince(m.legacy, start)
 	}
 }
 
-func (n *notes) appended(id ServerID, start time.Time, entries int) {
-	n.perPeer(id, start, "appendEntries", "rpc")
-	name := []string{"raft", "replication", "appendEntries", "logs"}
-	metrics.IncrCounterWithLabels(name, float32(entries), []metrics.Label{{Name: "peer_id", Value: string(id)}})
-	if n.legacy {
-		metrics.IncrCounter(append(name, string(id)), float32(entries))
+func (m peerMetric) add(n int) {
+	metrics.IncrCounterWithLabels(m.name, float32(n), m.labels)
+	if m.legacy != nil {
+		metrics.IncrCounter(m.legacy, float32(n))
 	}
 }
-
-func (n *notes) heartbeatTook(id ServerID, start time.Time) { n.perPeer(id, start, "heartbeat") }
-
-func (n *notes) installTook(id ServerID, start time.Time) { n.perPeer(id, start, "installSnapshot") }
 
 func (n *notes) refused(p *peer, q *laneRequest, resp *AppendEntriesResponse) {
 	n.logger.Warn("appendEntries rejected, sending older logs", "peer", p.server.ID,

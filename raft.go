@@ -73,7 +73,9 @@ type Raft struct {
 	config    atomic.Pointer[Config]
 	reloading sync.Mutex
 	published atomic.Pointer[status]
+	contact   contactTime
 	proposals *proposalQueue
+	readers   *readQueue
 	calls     chan interface{} // taken by main, one at a time
 	results   chan interface{} // reports of the workers
 	fsm       *fsmRunner
@@ -156,11 +158,17 @@ func (r *Raft) wait() interface{} {
 		enough = r.enoughProposals()
 	}
 	r.proposals.wakeAt(enough)
+	readers := r.readers.wake
+	if r.lead != nil && r.lead.reads.underWay() {
+		readers = nil // they share the next round
+	}
 	select {
 	case rpc := <-r.trans.Consumer():
 		return rpc
 	case <-r.proposals.wake:
 		return proposed{}
+	case <-readers:
+		return reading{}
 	case c := <-r.calls:
 		return c
 	case res := <-r.results:
@@ -181,6 +189,7 @@ func (r *Raft) beginStep(now time.Time) {
 type (
 	timeout  struct{} // a deadline has passed
 	proposed struct{} // there are proposals in the queue
+	reading  struct{} // there are reads in the queue
 	stop     struct{} // Shutdown was called
 )
 
@@ -243,11 +252,9 @@ func (r *Raft) stepLeader(e interface{}) {
 		if r.state == Leader {
 			r.handleLeaderDeadlines()
 		}
-	case proposed: // flush takes them
+	case proposed, reading: // flush takes them
 	case *membershipCall:
 		r.lead.changes = append(r.lead.changes, e.begin(r))
-	case *readCall:
-		r.lead.reads.add(max(r.commit, r.lead.start), e.done)
 	case transferCall:
 		r.startTransfer(e)
 	case transferResult:
@@ -306,8 +313,8 @@ func (r *Raft) handle(e interface{}) {
 		r.proposals.refuse(ErrNotLeader)
 	case *membershipCall:
 		e.future.respond(ErrNotLeader)
-	case *readCall:
-		e.done(0, ErrNotLeader)
+	case reading:
+		r.readers.refuse(ErrNotLeader)
 	case transferCall:
 		e.future.respond(ErrNotLeader)
 	case *userRestore:

@@ -193,7 +193,7 @@ func TestRaftLogRequestsKeepTheirEntries(t *testing.T) {
 
 // The tail holds entries up to its budget, and all that are not durable.
 func TestRaftLogTrim(t *testing.T) {
-	data := make([]byte, 8<<20)
+	data := make([]byte, tailBudget/4)
 	log := new(raftLog)
 	for i := range uint64(6) {
 		log.append([]*Log{{Index: i + 1, Term: 1, Data: data}})

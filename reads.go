@@ -13,35 +13,32 @@ import (
 // A read is complete when its round is confirmed and the FSM has applied the index
 // that was committed when it arrived, and the entry that opened this leader's term.
 type reads struct {
-	round     uint64  // of the requests that go out now
-	confirmed uint64  // the last round that a majority answered
-	waiting   []*read // in order of round
+	round     uint64 // of the requests that go out now
+	confirmed uint64 // the last round that a majority answered
+	waiting   []read // in order of round
 }
 
 type read struct {
 	round uint64 // the first one that counts
 	index uint64
-	done  func(index uint64, err error)
+	reader
 }
 
-// add queues a read of what is committed through index.
-func (s *reads) add(index uint64, done func(uint64, error)) {
-	s.waiting = append(s.waiting, &read{s.round + 1, index, done})
+// add adds a read of what is committed through index, for the next round.
+func (s *reads) add(index uint64, r reader) {
+	s.waiting = append(s.waiting, read{s.round + 1, index, r})
 }
 
-// wantsRound reports whether a round must be started for the reads that wait: not
-// while one of them is under way, whose end is better waited for.
-func (s *reads) wantsRound() bool {
-	n := len(s.waiting)
-	return n > 0 && s.waiting[n-1].round > s.round && s.round == s.confirmed
-}
+// underWay reports whether a round waits for answers. Its end is better waited for
+// before the next one begins.
+func (s *reads) underWay() bool { return s.round > s.confirmed }
 
 // confirm records the last round that a majority answered.
 func (s *reads) confirm(round uint64) { s.confirmed = max(s.confirmed, round) }
 
 // complete ends the reads that may see the state at applied.
 func (s *reads) complete(applied uint64) {
-	s.waiting = slices.DeleteFunc(s.waiting, func(r *read) bool {
+	s.waiting = slices.DeleteFunc(s.waiting, func(r read) bool {
 		if r.round > s.confirmed || r.index > applied {
 			return false
 		}

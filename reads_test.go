@@ -20,13 +20,13 @@ func (s *reads) do(t *testing.T, event string, done *[]string, applied *uint64) 
 	f := strings.Fields(event)
 	switch f[0] {
 	case "read":
-		s.add(parseUint(t, f[2]), func(index uint64, err error) {
+		s.add(parseUint(t, f[2]), readFunc(func(index uint64, err error) {
 			if err != nil {
 				*done = append(*done, fmt.Sprintf("%s: %v", f[1], err))
 			} else {
 				*done = append(*done, fmt.Sprintf("%s=%d", f[1], index))
 			}
-		})
+		}))
 	case "round":
 		s.round++
 	case "confirm":
@@ -43,7 +43,7 @@ func (s *reads) do(t *testing.T, event string, done *[]string, applied *uint64) 
 	}
 	got := strings.Join(*done, " ")
 	*done = nil
-	if s.wantsRound() {
+	if n := len(s.waiting); n > 0 && s.waiting[n-1].round > s.round && !s.underWay() {
 		got = strings.TrimSpace(got + " start a round")
 	}
 	return got

@@ -36,6 +36,7 @@ type leadership struct {
 // is removed and added again is another peer: answers meant for the first one do
 // not count for the second (R6, S11).
 type peer struct {
+	metrics  *peerMetrics
 	server   Server
 	progress progress
 	lane     *lane    // nil: none is open
@@ -114,6 +115,9 @@ func (r *Raft) endLeadership(l *leadership) {
 		r.proposals.refuse(ErrNotLeader) // those that a saturated leader has left in the queue
 	}
 	l.reads.fail(ErrLeadershipLost)
+	if r.state != Shutdown {
+		r.readers.refuse(ErrLeadershipLost) // those that a round was in the way of
+	}
 	for _, c := range l.changes {
 		c.future.respond(ErrLeadershipLost)
 	}
@@ -153,6 +157,7 @@ func (r *Raft) followConfiguration() {
 		}
 		r.forget(s.ID)
 		l.peers = append(l.peers, &peer{
+			metrics:  r.note.peerMetrics(s.ID),
 			server:   s,
 			progress: newProgress(r.log.last.index, r.window),
 			contact:  r.now,
@@ -512,9 +517,12 @@ func (r *Raft) heardFrom(p *peer, sent time.Time, round uint64) {
 	p.confirmed = max(p.confirmed, round)
 }
 
-// beat starts a round of heartbeats.
+// beat starts a round of heartbeats, for all reads that have come by now.
 func (r *Raft) beat() {
 	l := r.lead
+	for _, reader := range r.readers.take() {
+		l.reads.add(max(r.commit, l.start), reader)
+	}
 	l.reads.round++
 	l.beatAt = r.now.Add(r.beatInterval())
 	for _, p := range l.peers {
@@ -582,7 +590,7 @@ func (r *Raft) confirmReads() {
 		return 0
 	}
 	l.reads.confirm(quorumValue(l.voters, answered))
-	if l.reads.wantsRound() {
+	if !l.reads.underWay() && r.readers.waiting() {
 		r.beat()
 		l.reads.confirm(quorumValue(l.voters, answered)) // a single voter needs nobody else
 	}

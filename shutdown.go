@@ -28,6 +28,7 @@ func (r *Raft) end() {
 	r.stopOnce.Do(func() { close(r.stopping) })
 	close(r.ended)
 	r.proposals.close(ErrRaftShutdown)
+	r.readers.close(ErrRaftShutdown)
 	for _, f := range r.settled {
 		f.respond(ErrRaftShutdown)
 	}

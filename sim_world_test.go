@@ -793,7 +793,15 @@ func (n *simNode) change(command ConfigurationChangeCommand, id ServerID, prev u
 	return f
 }
 
-func (n *simNode) read(done func(index uint64, err error)) { n.step(&readCall{done}) }
+type readFunc func(index uint64, err error)
+
+func (f readFunc) done(index uint64, err error) { f(index, err) }
+
+func (n *simNode) read(done readFunc) {
+	n.raft.readers.put(done)
+	<-n.raft.readers.wake
+	n.step(reading{})
+}
 
 func (n *simNode) transfer(to ServerID) *future {
 	f := newFuture()

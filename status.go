@@ -3,6 +3,7 @@ package raft
 import (
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,7 +14,6 @@ type status struct {
 	state   RaftState
 	term    uint64
 	leader  candidate
-	heard   time.Time
 	last    entryID
 	durable uint64
 	commit  uint64
@@ -27,7 +27,7 @@ type status struct {
 // publish makes main's present state visible.
 func (r *Raft) publish() {
 	s := status{
-		state: r.state, term: r.hard.term, leader: r.leader, heard: r.heard,
+		state: r.state, term: r.hard.term, leader: r.leader,
 		last: r.log.last, durable: r.log.durable, commit: r.commit, snap: r.log.snap,
 	}
 	s.pending = max(min(r.commit, r.log.durable), r.work.applying) - r.work.applying
@@ -40,6 +40,7 @@ func (r *Raft) publish() {
 	case r.sickness != nil:
 		s.sick = r.sickness.err
 	}
+	r.contact.set(r.heard)
 	old := r.published.Load()
 	if s.latest = r.configs.latest(); old != nil && s.same(old) {
 		return
@@ -54,7 +55,7 @@ func (s *status) same(o *status) bool {
 		len(s.latest.config.Servers) > 0 && &s.latest.config.Servers[0] != &o.latest.config.Servers[0] {
 		return false
 	}
-	return s.state == o.state && s.term == o.term && s.leader == o.leader && s.heard.Equal(o.heard) &&
+	return s.state == o.state && s.term == o.term && s.leader == o.leader &&
 		s.last == o.last && s.durable == o.durable && s.commit == o.commit && s.snap == o.snap &&
 		s.pending == o.pending && s.writing.Equal(o.writing) && s.sick == o.sick
 }
@@ -89,7 +90,7 @@ func (r *Raft) Stats() map[string]string {
 		"latest_configuration_index": num(s.latest.index),
 		"latest_configuration":       fmt.Sprintf("%+v", s.latest.config.Servers),
 		"num_peers":                  num(s.otherVoters(r.localID)),
-		"last_contact":               s.lastContact(),
+		"last_contact":               s.lastContact(r.contact.get()),
 		"durable_index":              num(s.durable),
 		"write_age":                  s.writeAge(),
 	}
@@ -107,15 +108,40 @@ func (s *status) otherVoters(self ServerID) uint64 {
 	return uint64(len(s.latest.config.voters()) - 1)
 }
 
-func (s *status) lastContact() string {
+func (s *status) lastContact(contact time.Time) string {
 	switch {
 	case s.state == Leader:
 		return "0"
-	case s.heard.IsZero():
+	case contact.IsZero():
 		return "never"
 	default:
-		return time.Since(s.heard).String()
+		return time.Since(contact).String()
 	}
+}
+
+// contactTime is when this node last heard of a leader. It is kept apart from status,
+// because it changes with every heartbeat and most often alone. Main sets it.
+type contactTime struct {
+	first atomic.Pointer[time.Time] // nil: never
+	since atomic.Int64              // the last time, as the duration since the first
+}
+
+func (c *contactTime) set(t time.Time) {
+	switch first := c.first.Load(); {
+	case t.IsZero():
+	case first == nil:
+		c.first.Store(&t)
+	default:
+		c.since.Store(int64(t.Sub(*first)))
+	}
+}
+
+func (c *contactTime) get() time.Time {
+	first := c.first.Load()
+	if first == nil {
+		return time.Time{}
+	}
+	return first.Add(time.Duration(c.since.Load()))
 }
 
 func (s *status) writeAge() string {
