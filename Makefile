@@ -11,6 +11,11 @@ export GOWORK := off
 # module is a new line here: verify and test then cover it.
 MODULES := \
 	. \
+	bench/compare \
+	bench/compare/hashi \
+	bench/compare/peers/etcd \
+	bench/compare/peers/ours \
+	bench/compare/peers/upstream \
 	examples/kv \
 	fuzzy \
 	testing/compat \
@@ -38,6 +43,7 @@ MODULES := \
 #   fuzzy    whole nodes in virtual time under all faults
 #   tags     build and tests with the build tags hashicorpmetrics and batchtest
 #   modules  tests of the other modules, among them that the API is complete
+#   benches  that what measures measures right: every workload, tiny
 #   safety   histories that hurt users of other libraries
 #   process  processes of examples/kv under all faults
 #   mixed    clusters of processes that mix this library with hashicorp/raft
@@ -49,9 +55,10 @@ PARTS := \
 	fuzzy:1 \
 	tags:1 \
 	modules:2 \
+	benches:1 \
 	safety:1 \
 	process:2 \
-	mixed:2
+	mixed:1
 
 ifeq ($(shell go env CGO_ENABLED),1)
 RACE := -race
@@ -74,11 +81,13 @@ SOAKSTATES := 64
 SEEDS := 2000
 
 .PHONY: test $(foreach p,$(PARTS),$(firstword $(subst :, ,$p))) \
-	help fix soak soak-fuzzy interop compare-safety mutants demo staticcheck race-warning
+	help bench bench-full fix soak soak-fuzzy interop compare-safety mutants demo staticcheck race-warning
 
 help:
 	@echo 'make test             all that CI runs: $(foreach p,$(PARTS),$(firstword $(subst :, ,$p)))'
 	@echo 'make demo             a replicated key-value service, its leader killed before your eyes'
+	@echo 'make bench            every case of the comparison with other libraries once: minutes'
+	@echo 'make bench-full       five rounds of all of them: hours'
 	@echo 'make verify           formatting, vet and staticcheck of all modules'
 	@echo 'make fix              format and tidy'
 	@echo 'make soak             the random parts at length: hours'
@@ -126,9 +135,15 @@ tags:
 	cd testing/compat && $(GOTEST) -tags hashicorpmetrics ./...
 
 modules: race-warning
-	@failed=; for m in $(filter-out . fuzzy testing/interop testing/process testing/safety,$(MODULES)); do \
+	@failed=; for m in $(filter-out . bench/% fuzzy testing/interop testing/process testing/safety,$(MODULES)); do \
 		echo "test $$m"; \
 		(cd $$m && $(GOTEST) ./...) || failed=1; \
+	done; [ -z "$$failed" ]
+
+benches:
+	@failed=; for m in $(filter bench/%,$(MODULES)); do \
+		echo "test $$m"; \
+		(cd $$m && go test -timeout 10m ./...) || failed=1; \
 	done; [ -z "$$failed" ]
 
 # Parts that start processes have nodes of their own with the race detector, or
@@ -174,6 +189,12 @@ fuzz:
 			(cd $$pkg && go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x -parallel 2 . | sed "s|^|$$f |"); \
 		done; \
 	done
+
+bench:
+	cd bench/compare && go run . -short
+
+bench-full:
+	cd bench/compare && go run . -out results.jsonl
 
 demo:
 	cd examples/kv && go run ./demo

@@ -191,6 +191,14 @@ func TestReadWithWriters(t *testing.T) {
 	}
 }
 
+func TestWriteRefusesWriters(t *testing.T) {
+	o := short
+	o.Writers = 2
+	if _, err := Write(newFake(3), o); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("writers beside writers: %v", err)
+	}
+}
+
 func TestFill(t *testing.T) {
 	f := newFake(3)
 	if err := Fill(f, 5000, 8); err != nil {

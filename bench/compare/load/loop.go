@@ -32,6 +32,9 @@ func (l *loop) run() (Metrics, error) {
 	if l.options.Clients < 1 || l.options.Time <= 0 {
 		return nil, fmt.Errorf("%d clients for %v are no load", l.options.Clients, l.options.Time)
 	}
+	if l.beside == nil && l.options.Writers > 0 {
+		return nil, fmt.Errorf("%w: writers beside what is no read", ErrUnsupported)
+	}
 	l.failed = make(chan error, 1)
 	var clients sync.WaitGroup
 	for i := range l.options.Clients {

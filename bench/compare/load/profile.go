@@ -51,8 +51,8 @@ func writeMemProfile(name string) error {
 	if name == "" {
 		return nil
 	}
-	withoutMemProfile()
-	runtime.GC() // what is allocated shows in the profile from the next collection on
+	defer withoutMemProfile() // not before: samples are weighed by the rate at the end
+	runtime.GC()              // what is allocated shows in the profile from the next collection on
 	file, err := os.Create(name)
 	if err != nil {
 		return fmt.Errorf("memory profile: %w", err)
