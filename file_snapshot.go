@@ -60,6 +60,11 @@ type FileSnapshotStore struct {
 
 	mu        sync.Mutex
 	leftovers []string // paths of .tmp directories to be removed
+
+	// names is held by who lists the snapshots and, exclusively, by who gives one its
+	// name or takes it: a directory that changes while it is read may show neither the
+	// old snapshot nor the new one.
+	names sync.RWMutex
 }
 
 // FileSnapshotSink writes one snapshot of a [FileSnapshotStore]. It is for one
@@ -254,6 +259,8 @@ func (s *FileSnapshotStore) List() ([]*SnapshotMeta, error) {
 }
 
 func (s *FileSnapshotStore) list() ([]*SnapshotMeta, error) {
+	s.names.RLock()
+	defer s.names.RUnlock()
 	entries, err := s.fs.ReadDir(s.dir)
 	if err != nil {
 		s.logger.Error("failed to scan snapshot directory", "error", err)
@@ -368,7 +375,7 @@ func (s *FileSnapshotStore) reap(keep string) error {
 		}
 		path := filepath.Join(s.dir, meta.ID)
 		s.logger.Info("reaping snapshot", "path", path)
-		err := s.fs.Rename(path, path+tmpSuffix)
+		err := s.rename(path, path+tmpSuffix)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) { // which another call removed
 			s.logger.Error("failed to reap snapshot", "path", path, "error", err)
 			errs = append(errs, err)
@@ -377,6 +384,13 @@ func (s *FileSnapshotStore) reap(keep string) error {
 		s.leftovers = append(s.leftovers, path+tmpSuffix)
 	}
 	return errors.Join(append(errs, s.removeLeftovers())...)
+}
+
+// rename makes a snapshot appear or disappear.
+func (s *FileSnapshotStore) rename(from, to string) error {
+	s.names.Lock()
+	defer s.names.Unlock()
+	return s.fs.Rename(from, to)
 }
 
 // removeLeftovers keeps what it fails to remove for the next time. s.mu is held.
@@ -470,12 +484,12 @@ func (s *FileSnapshotSink) finish() error {
 		return err
 	}
 	path := strings.TrimSuffix(s.tmp, tmpSuffix)
-	if err := s.store.fs.Rename(s.tmp, path); err != nil {
+	if err := s.store.rename(s.tmp, path); err != nil {
 		return err
 	}
 	if err := s.store.fs.SyncDir(s.store.dir); err != nil {
 		// Whether the name is durable is unknown, so it must go again.
-		return errors.Join(err, s.store.fs.Rename(path, s.tmp), s.store.fs.SyncDir(s.store.dir))
+		return errors.Join(err, s.store.rename(path, s.tmp), s.store.fs.SyncDir(s.store.dir))
 	}
 	return nil
 }
