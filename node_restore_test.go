@@ -59,10 +59,11 @@ func TestNodeRestoreAmongWrites(t *testing.T) {
 		lead, followers := c.split()
 		c.heartbeatsOnly()
 		var before []raft.ApplyFuture
-		for range 10 {
+		for range 8 {
 			before = append(before, lead.Apply([]byte("before"), 0))
+			time.Sleep(time.Second / 10)
 		}
-		time.Sleep(time.Second)
+		waiting := lead.Apply([]byte("waiting"), 0) // in the queue: as many have to come as are under way
 		reader, writer := io.Pipe()
 		state := encodeJournal("x")
 		restored := make(chan error, 1)
@@ -83,8 +84,9 @@ func TestNodeRestoreAmongWrites(t *testing.T) {
 		if err := <-restored; err != nil {
 			t.Fatal(err)
 		}
+		c.must(waiting)
 		c.must(after)
-		c.expect("x", "after")
+		c.expect("x", "waiting", "after")
 		for _, f := range followers {
 			if f.fsm.restored.Load() != 1 {
 				t.Errorf("%s restored %d times", f.id, f.fsm.restored.Load())
