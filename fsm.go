@@ -76,6 +76,7 @@ type fsmWork struct {
 	restore  *restoreJob // comes before anything else
 	snapshot bool        // asked for
 	broken   bool        // a restore failed: apply nothing more until one succeeds
+	resumeAt time.Time   // not zero: the log could not be read; apply nothing before this
 
 	// What failed is tried again: whatever was wrong may pass, and the leader that sent
 	// the snapshot may not come back.
@@ -85,6 +86,9 @@ type fsmWork struct {
 
 // restoreRetry is how long a failed restore waits before it is tried again.
 const restoreRetry = 5 * time.Second
+
+// applyRetry is how long the FSM waits when the log store fails to read.
+const applyRetry = 100 * time.Millisecond
 
 // restoreJob replaces the FSM's state by a snapshot.
 type restoreJob struct {
@@ -160,7 +164,7 @@ func (r *Raft) flushFSM() {
 	case w.snapshot:
 		w.snapshot = false
 		r.fsm.tasks <- takeSnapshot{}
-	case !w.broken && w.applying < limit:
+	case !w.broken && w.resumeAt.IsZero() && w.applying < limit:
 		r.fsm.tasks <- r.nextRange(limit)
 	default:
 		return
@@ -210,7 +214,8 @@ func (r *Raft) handleFSMDone(e fsmDone) {
 }
 
 // handleApplied deals with the end of an applyRange. An entry that is missing stops the
-// node, unless a snapshot that is to be restored next has taken its place.
+// node, unless a snapshot that is to be restored next has taken its place. One that
+// cannot be read is tried again.
 func (r *Raft) handleApplied(err error) {
 	switch {
 	case err == nil:
@@ -219,8 +224,26 @@ func (r *Raft) handleApplied(err error) {
 		}
 	case err == ErrRaftShutdown:
 	case isNotFound(err) && r.work.restore != nil:
+	case isUnreadable(err):
+		r.note.unreadable(err)
+		if r.work.restore == nil {
+			r.work.applying, r.work.resumeAt = r.applied(), r.now.Add(applyRetry)
+		}
 	default:
 		r.stopWith(err)
+	}
+}
+
+// isUnreadable reports whether a log store failed to read what it may well have.
+func isUnreadable(err error) bool {
+	var failure *StoreError
+	return errors.As(err, &failure) && !isNotFound(err) && !isIOError(err)
+}
+
+// resumeApplying ends the pause after a failure to read.
+func (r *Raft) resumeApplying() {
+	if w := &r.work; !w.resumeAt.IsZero() && !r.now.Before(w.resumeAt) {
+		w.resumeAt = time.Time{}
 	}
 }
 

@@ -265,6 +265,11 @@ func (n *notes) storeFailed(err error) {
 	metrics.IncrCounter([]string{"raft", "store", "failed"}, 1)
 }
 
+func (n *notes) unreadable(err error) {
+	n.logger.Error("the log store failed to read a committed entry; it is tried again", "error", err)
+	metrics.IncrCounter([]string{"raft", "store", "unreadable"}, 1)
+}
+
 func (n *notes) storeRecovered() { n.logger.Info("the log store works again") }
 
 func (n *notes) storeHung(age time.Duration) {

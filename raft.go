@@ -484,6 +484,7 @@ func (r *Raft) handleDeadlines() {
 	r.checkSnapshotDue()
 	r.checkStore()
 	r.retryRestore()
+	r.resumeApplying()
 	if r.handover != nil && !r.now.Before(r.handover.deadline) {
 		r.expireHandover(errTransferTimeout)
 	}
@@ -531,6 +532,7 @@ func (r *Raft) nextDeadline() time.Time {
 	}
 	earlier(r.taking.due)
 	earlier(r.work.retryAt)
+	earlier(r.work.resumeAt)
 	earlier(r.storeDeadline())
 	if r.handover != nil {
 		earlier(r.handover.deadline)

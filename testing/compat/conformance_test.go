@@ -20,12 +20,16 @@ var deviations = map[string][]rafttest.CheckOption{
 		rafttest.Deviation("ReplaceSuffix", lostSegment),
 		rafttest.Deviation("DeleteSuffix", lostSegment),
 		rafttest.Deviation("DeleteMany", lostSegment),
+		rafttest.RareDeviation("ReadersBesideAWriter", closedSegment),
 	},
 }
 
 const (
 	// This library never reads below FirstIndex.
 	keptSegment = "v0.4.0 still returns the deleted entries of a prefix until their segment goes"
+
+	// A leader that meets it sends the entry at the next attempt.
+	closedSegment = "v0.4.0 may close the segment that GetLog reads from when a prefix is deleted"
 
 	// A server that has removed a conflicting suffix must not be restarted with it
 	// before a snapshot or a full segment has replaced what is left.
