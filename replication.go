@@ -220,7 +220,8 @@ func (r *Raft) dropRemoved() {
 // enoughProposals is how many proposals must wait for the leader to take them. What is
 // left in their queue goes as one batch later: when this node's disk is free and as much
 // has come as is under way, or when all that is under way is committed. So the disks set
-// the pace, batches grow with the load, and a lone proposal never waits for company.
+// the pace, batches grow with the load, and a lone proposal waits for nothing but those
+// before it.
 func (r *Raft) enoughProposals() int {
 	l, uncommitted := r.lead, r.log.last.index-r.commit
 	switch {
