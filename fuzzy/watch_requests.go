@@ -75,7 +75,7 @@ func (w *watch) elected(server raft.ServerID, addr raft.ServerAddress, term uint
 // voters are those of the latest configuration on a disk, nil if that is not known.
 func (d *disk) voters() []raft.Server {
 	switch f := d.log[d.last]; {
-	case f == nil:
+	case f == nil || f.index < d.snapshot.index: // it lies below and has not been deleted yet
 		return voters(d.members)
 	case f.config != nil:
 		return f.config.voters

@@ -44,8 +44,12 @@ func (s *stage) vote(term uint64, leader string, from ...string) {
 
 func (s *stage) store(name string, entries ...*raft.Log) { _ = s.stores[name].Logs.StoreLogs(entries) }
 
-func (s *stage) snapshot(name string, index, term uint64) {
-	sink, err := s.stores[name].Snapshots.Create(1, index, term, raft.Configuration{}, 1, nil)
+func (s *stage) snapshot(name string, index, term uint64, voters ...raft.ServerID) {
+	var members raft.Configuration
+	for _, id := range voters {
+		members.Servers = append(members.Servers, raft.Server{ID: id, Address: raft.ServerAddress("addr-" + id)})
+	}
+	sink, err := s.stores[name].Snapshots.Create(1, index, term, members, 1, nil)
 	if err == nil {
 		_ = sink.Close()
 	}
@@ -88,8 +92,13 @@ func TestWatch(t *testing.T) {
 			s.store("a", entry(2, 2, "x"))
 			s.store("b", entry(2, 2, "x"))
 			s.applied(entry(2, 2, "x"))
-			s.snapshot("c", 2, 2)
+			s.snapshot("c", 2, 2, "a", "b", "c")
 			s.vote(3, "c", "b", "c")
+			s.heartbeat("c", 3)
+		}, ""},
+		{"the voters of a snapshot, above a log that is still there", func(s *stage) {
+			s.snapshot("c", 2, 2, "c")
+			s.vote(3, "c", "c")
 			s.heartbeat("c", 3)
 		}, ""},
 		{"two leaders", func(s *stage) {
