@@ -76,7 +76,9 @@ type fsmWork struct {
 	restore  *restoreJob // comes before anything else
 	snapshot bool        // asked for
 	broken   bool        // a restore failed: apply nothing more until one succeeds
-	resumeAt time.Time   // not zero: the log could not be read; apply nothing before this
+
+	// Not zero while the log cannot be read: apply nothing before resumeAt.
+	unreadable, resumeAt time.Time
 
 	// What failed is tried again: whatever was wrong may pass, and the leader that sent
 	// the snapshot may not come back.
@@ -87,8 +89,12 @@ type fsmWork struct {
 // restoreRetry is how long a failed restore waits before it is tried again.
 const restoreRetry = 5 * time.Second
 
-// applyRetry is how long the FSM waits when the log store fails to read.
-const applyRetry = 100 * time.Millisecond
+// applyRetry is how long the FSM waits when the log store fails to read. After
+// applyPatience of that the node stops.
+const (
+	applyRetry    = 100 * time.Millisecond
+	applyPatience = 10 * time.Second
+)
 
 // restoreJob replaces the FSM's state by a snapshot.
 type restoreJob struct {
@@ -215,19 +221,24 @@ func (r *Raft) handleFSMDone(e fsmDone) {
 
 // handleApplied deals with the end of an applyRange. An entry that is missing stops the
 // node, unless a snapshot that is to be restored next has taken its place. One that
-// cannot be read is tried again.
+// cannot be read is tried again, for a while.
 func (r *Raft) handleApplied(err error) {
+	w := &r.work
 	switch {
 	case err == nil:
+		w.unreadable = time.Time{}
 		if r.leaving > 0 && r.applied() >= r.leaving {
 			r.become(Shutdown, r.hard.term)
 		}
 	case err == ErrRaftShutdown:
-	case isNotFound(err) && r.work.restore != nil:
-	case isUnreadable(err):
-		r.note.unreadable(err)
-		if r.work.restore == nil {
-			r.work.applying, r.work.resumeAt = r.applied(), r.now.Add(applyRetry)
+	case isNotFound(err) && w.restore != nil:
+	case isUnreadable(err) && (w.unreadable.IsZero() || r.now.Sub(w.unreadable) < applyPatience):
+		r.note.unreadable(err, w.unreadable.IsZero())
+		if w.unreadable.IsZero() {
+			w.unreadable = r.now
+		}
+		if w.restore == nil {
+			w.applying, w.resumeAt = r.applied(), r.now.Add(applyRetry)
 		}
 	default:
 		r.stopWith(err)

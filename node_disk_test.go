@@ -50,6 +50,7 @@ type disk struct {
 	writes  atomic.Int64 // of entries
 	failure atomic.Pointer[error]
 	stable  atomic.Pointer[error] // of the stable store
+	reading atomic.Pointer[error] // of entries
 }
 
 // fail makes every write to the log fail, until it is called with nil.
@@ -63,6 +64,23 @@ func (d *disk) fail(err error) {
 
 // failStable is fail for the stable store.
 func (d *disk) failStable(err error) { d.stable.Store(&err) }
+
+// failReads makes every read of an entry fail, until it is called with nil.
+func (d *disk) failReads(err error) {
+	if err == nil {
+		d.reading.Store(nil)
+		return
+	}
+	d.reading.Store(&err)
+}
+
+// GetLog is what the node reads by: a disk does not say that it reads ranges.
+func (d *disk) GetLog(index uint64, e *raft.Log) error {
+	if err := d.reading.Load(); err != nil {
+		return *err
+	}
+	return d.InmemCommitTrackingStore.GetLog(index, e)
+}
 
 // flush is the part of a write that takes time.
 func (d *disk) flush(failure *atomic.Pointer[error]) error {

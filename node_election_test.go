@@ -186,7 +186,8 @@ func TestNodeTransportWithoutPreVote(t *testing.T) {
 	})
 }
 
-// One voter needs nobody else.
+// One voter needs nobody else: to commit the disk is enough, and to lead it waits for
+// nobody's heartbeats.
 func TestNodeSingle(t *testing.T) {
 	forBothVotes(t, options{size: 1, sync: 5 * time.Millisecond}, func(t *testing.T, c *cluster) {
 		lead := c.leader()
@@ -195,8 +196,13 @@ func TestNodeSingle(t *testing.T) {
 		if got := time.Since(start); got != 5*time.Millisecond {
 			t.Errorf("a write took %v, want one of the disk", got)
 		}
-		lead.restart()
+		lead.stop()
+		start = time.Now()
+		lead.start()
 		c.leader().apply("b")
+		if got := time.Since(start); got >= raft.DefaultConfig().HeartbeatTimeout/10 {
+			t.Errorf("it led again after %v", got)
+		}
 		c.expect("a", "b")
 	})
 }

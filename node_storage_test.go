@@ -2,6 +2,7 @@ package raft_test
 
 import (
 	"errors"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -136,6 +137,48 @@ func TestNodeStoreError(t *testing.T) {
 				}
 				broken.up = false
 				c.leader().apply("z")
+			})
+		})
+	}
+}
+
+// A server whose log store fails to read committed entries tries again, and stops if that
+// lasts: its FSM must neither skip an entry nor stay behind for good without anybody
+// knowing (R16). After a start entries are read, not in memory.
+func TestNodeUnreadableEntries(t *testing.T) {
+	errDecode := errors.New("input buffer too small")
+	for _, tt := range []struct {
+		name  string
+		lasts time.Duration
+		stops bool
+	}{
+		{"for a while", 5 * time.Second, false},
+		{"for good", 20 * time.Second, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, options{}, func(t *testing.T, c *cluster) {
+				lead, followers := c.split()
+				sick := followers[0]
+				for _, cmd := range []string{"a", "b", "c"} {
+					lead.apply(cmd)
+				}
+				c.isolate(sick)
+				sick.restart()
+				sick.disk.failReads(errDecode)
+				c.net.Heal()
+				time.Sleep(tt.lasts)
+				sick.disk.failReads(nil)
+				if stopped := sick.State() == raft.Shutdown; stopped != tt.stops {
+					t.Fatalf("after %v: stopped %v, want %v", tt.lasts, stopped, tt.stops)
+				}
+				if tt.stops {
+					if err := sick.Stats()["store_error"]; !strings.Contains(err, errDecode.Error()) {
+						t.Errorf("it stopped because of %q", err)
+					}
+					sick.restart()
+				}
+				c.leader().apply("d")
+				c.expect("a", "b", "c", "d")
 			})
 		})
 	}

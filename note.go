@@ -265,8 +265,8 @@ func (n *notes) storeFailed(err error) {
 	metrics.IncrCounter([]string{"raft", "store", "failed"}, 1)
 }
 
-func (n *notes) unreadable(err error) {
-	n.logger.Error("the log store failed to read a committed entry; it is tried again", "error", err)
+func (n *notes) unreadable(err error, first bool) {
+	n.logger.Log(firstLoud(first), "the log store failed to read a committed entry; it is tried again", "error", err)
 	metrics.IncrCounter([]string{"raft", "store", "unreadable"}, 1)
 }
 
