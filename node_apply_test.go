@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -61,6 +62,60 @@ func TestNodeGroupCommit(t *testing.T) {
 				t.Errorf("%s wrote %d times", n.id, writes)
 			}
 		}
+	})
+}
+
+// Clients that propose again as soon as they have an answer come together in one batch,
+// although the first of them found the disk free.
+func TestNodeClientsShareBatches(t *testing.T) {
+	const latency, flush = time.Millisecond / 2, 10 * time.Millisecond
+	const clients, rounds = 8, 20
+	bubble(t, options{latency: latency, sync: flush}, func(t *testing.T, c *cluster) {
+		lead := c.leader()
+		time.Sleep(time.Second)
+		before := lead.disk.writes.Load()
+		start := time.Now()
+		var wg sync.WaitGroup
+		for range clients {
+			wg.Go(func() {
+				for range rounds {
+					if err := lead.Apply([]byte("x"), 0).Error(); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if writes := lead.disk.writes.Load() - before; writes > rounds+2 {
+			t.Errorf("%d writes for %d rounds", writes, rounds)
+		}
+		if took, bound := time.Since(start), (rounds+2)*(2*latency+flush); took > bound {
+			t.Errorf("took %v, want %v at most", took, bound)
+		}
+	})
+}
+
+// Where the others are far away a proposal does not wait for those before it to be
+// committed, but for this node's disk and as long again.
+func TestNodeFarAway(t *testing.T) {
+	const latency, flush = 50 * time.Millisecond, 4 * time.Millisecond
+	bubble(t, options{latency: latency, sync: flush}, func(t *testing.T, c *cluster) {
+		lead := c.leader()
+		time.Sleep(time.Second) // until it streams
+		var wg sync.WaitGroup
+		for range 5 { // which fit into the window
+			time.Sleep(flush / 2)
+			wg.Go(func() {
+				start := time.Now()
+				if err := lead.Apply([]byte("x"), 0).Error(); err != nil {
+					t.Error(err)
+				}
+				if took, bound := time.Since(start), 2*latency+3*flush; took > bound {
+					t.Errorf("took %v, want %v at most", took, bound)
+				}
+			})
+		}
+		wg.Wait()
 	})
 }
 

@@ -55,15 +55,17 @@ func TestNodeRestore(t *testing.T) {
 // What is not committed when Restore begins fails; what comes meanwhile waits, and is
 // applied to the restored state.
 func TestNodeRestoreAmongWrites(t *testing.T) {
-	bubble(t, options{config: rarely}, func(t *testing.T, c *cluster) {
+	const sync = 10 * time.Millisecond
+	bubble(t, options{config: rarely, sync: sync}, func(t *testing.T, c *cluster) {
 		lead, followers := c.split()
 		c.heartbeatsOnly()
 		var before []raft.ApplyFuture
 		for range 8 {
+			time.Sleep(10 * sync)
 			before = append(before, lead.Apply([]byte("before"), 0))
-			time.Sleep(time.Second / 10)
 		}
-		waiting := lead.Apply([]byte("waiting"), 0) // in the queue: as many have to come as are under way
+		time.Sleep(sync / 2)
+		waiting := lead.Apply([]byte("waiting"), 0) // in the queue: the disk is busy
 		reader, writer := io.Pipe()
 		state := encodeJournal("x")
 		restored := make(chan error, 1)

@@ -96,6 +96,13 @@ func (q *proposalQueue) has(enough int) bool {
 	return len(q.items) >= enough || enough != never && q.bytes >= maxBatchBytes
 }
 
+// len is how many proposals wait.
+func (q *proposalQueue) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.items)
+}
+
 // take returns the proposals at the head of the queue, within a bound of bytes but
 // one at least, if there are enough.
 func (q *proposalQueue) take(enough, maxBytes int) []*logFuture {

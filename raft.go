@@ -464,6 +464,9 @@ func (r *Raft) settle(before uint64) {
 	}
 	r.note.commitBatch(r.commit - before)
 	r.settled = append(r.settled, l.futures[:n]...)
+	if n > 0 {
+		l.pace.committed(r.now, r.now.Sub(l.futures[n-1].log.AppendedAt), n, r.uncommitted(), r.proposals.len())
+	}
 	l.futures = l.futures[n:]
 
 	latest := r.configs.latest()
@@ -519,6 +522,7 @@ func (r *Raft) nextDeadline() time.Time {
 	if l := r.lead; l != nil {
 		at = l.beatAt
 		earlier(l.leaseAt)
+		earlier(l.pace.deadline(r.now, r.uncommitted()))
 		for _, p := range l.peers {
 			earlier(p.deadline(r.now))
 			earlier(p.dropAt)

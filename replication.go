@@ -19,6 +19,7 @@ type leadership struct {
 
 	futures []*logFuture // of entries that are not committed yet, in order of index
 	backlog backlog
+	pace    pace
 
 	reads    reads
 	transfer *transfer
@@ -217,26 +218,21 @@ func (r *Raft) dropRemoved() {
 	})
 }
 
-// enoughProposals is how many proposals must wait for the leader to take them. What is
-// left in their queue goes as one batch later: when this node's disk is free and as much
-// has come as is under way, or when all that is under way is committed. So the disks set
-// the pace, batches grow with the load, and a lone proposal waits for nothing but those
-// before it.
+// enoughProposals is how many proposals must wait for the leader to take them.
 func (r *Raft) enoughProposals() int {
-	l, uncommitted := r.lead, r.log.last.index-r.commit
+	l := r.lead
 	switch {
 	case l.transfer != nil:
 		return 1 // to be refused
 	case l.restore != nil || l.backlog.bytes >= maxUnapplied:
 		return never
-	case uncommitted == 0:
-		return 1
-	case r.writer.flying != nil:
-		return never
 	default:
-		return int(uncommitted)
+		return l.pace.enough(r.now, r.uncommitted(), r.writer.flying != nil)
 	}
 }
+
+// uncommitted is how many entries are under way.
+func (r *Raft) uncommitted() int { return int(r.log.last.index - r.commit) }
 
 // takeProposals appends what waits in the queue, as one batch, if that is enough.
 func (r *Raft) takeProposals() {
@@ -247,6 +243,7 @@ func (r *Raft) takeProposals() {
 	}
 	l.backlog.applied(r.applied())
 	if batch := r.proposals.take(r.enoughProposals(), maxBatchBytes); len(batch) > 0 {
+		l.pace.took(len(batch))
 		r.appendLocal(batch)
 	}
 }

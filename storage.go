@@ -40,6 +40,9 @@ func (r *Raft) handleWritten(b *batch) {
 		for _, p := range b.promises {
 			p.f(nil)
 		}
+		if r.lead != nil && len(b.entries) > 0 {
+			r.lead.pace.written(r.now, r.now.Sub(r.writer.since), r.uncommitted(), r.proposals.len())
+		}
 	}
 }
 
