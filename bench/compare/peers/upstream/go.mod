@@ -3,7 +3,6 @@ module github.com/hashicorp/raft/bench/compare/peers/upstream
 go 1.25.0
 
 require (
-	github.com/hashicorp/raft v1.8.0
 	github.com/hashicorp/raft-boltdb/v2 v2.3.1
 	github.com/hashicorp/raft/bench/compare/hashi v0.0.0
 )
@@ -21,6 +20,7 @@ require (
 	github.com/hashicorp/go-metrics v0.7.0 // indirect
 	github.com/hashicorp/go-msgpack/v2 v2.1.5 // indirect
 	github.com/hashicorp/golang-lru v1.0.2 // indirect
+	github.com/hashicorp/raft v1.8.0 // indirect
 	github.com/hashicorp/raft-wal v0.4.0 // indirect
 	github.com/hashicorp/raft/bench/compare v0.0.0 // indirect
 	github.com/mattn/go-colorable v0.1.12 // indirect
