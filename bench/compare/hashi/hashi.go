@@ -12,8 +12,6 @@
 package hashi
 
 import (
-	"os"
-
 	"github.com/hashicorp/raft"
 	"github.com/hashicorp/raft/bench/compare/load"
 )
@@ -32,7 +30,7 @@ type Library struct {
 
 // Main is the program. See [load.Main].
 func Main(lib Library) {
-	if os.Getenv(remoteEnv) != "" {
+	if load.IsChild() {
 		serveRemote(lib)
 		return
 	}

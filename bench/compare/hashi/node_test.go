@@ -14,7 +14,7 @@ import (
 
 // The nodes of a cluster in several processes are this program again.
 func TestMain(m *testing.M) {
-	if os.Getenv(remoteEnv) != "" {
+	if load.IsChild() {
 		serveRemote(bent)
 		return
 	}

@@ -2,28 +2,19 @@ package hashi
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 
 	"github.com/hashicorp/raft"
 	"github.com/hashicorp/raft/bench/compare/load"
 )
 
-// remote is a node in a process of its own, which runs the same program. It is asked
-// over its standard input, one question at a time, and answers on its standard output.
+// remote is a node in a process of its own. It is asked one question at a time, and
+// answers each.
 type remote struct {
-	spec    spec
-	cmd     *exec.Cmd
-	stdin   io.Closer
-	ask     *json.Encoder
-	answers *json.Decoder
+	spec  spec
+	child *load.Child
 }
-
-// remoteEnv, when it is set, makes the program serve as a remote.
-const remoteEnv = "RAFT_COMPARE_REMOTE"
 
 // question is what a remote is told to do. Exactly one field is set.
 type question struct {
@@ -39,36 +30,19 @@ type answer struct {
 
 // startRemote starts a process that is to be the node s.
 func startRemote(s spec) (*remote, error) {
-	if os.Getenv(remoteEnv) != "" {
-		return nil, errors.New("a remote starts no other processes: this program does not know that it is one")
-	}
-	name, err := os.Executable()
+	child, err := load.StartChild()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(name)
-	cmd.Env = append(os.Environ(), remoteEnv+"=1")
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting a process: %w", err)
-	}
-	return &remote{spec: s, cmd: cmd, stdin: stdin, ask: json.NewEncoder(stdin), answers: json.NewDecoder(stdout)}, nil
+	return &remote{s, child}, nil
 }
 
 func (r *remote) call(q question) (answer, error) {
 	var a answer
-	if err := r.ask.Encode(q); err != nil {
+	if err := r.child.Send(q); err != nil {
 		return a, fmt.Errorf("asking node %s: %w", r.spec.Server.ID, err)
 	}
-	if err := r.answers.Decode(&a); err != nil {
+	if err := r.child.Receive(&a); err != nil {
 		return a, fmt.Errorf("hearing from node %s: %w", r.spec.Server.ID, err)
 	}
 	if a.Error != "" {
@@ -96,7 +70,7 @@ func (r *remote) Report() (load.Report, error) {
 }
 
 // stop ends the process, which stops when nobody can ask it any more.
-func (r *remote) stop() error { return errors.Join(r.stdin.Close(), r.cmd.Wait()) }
+func (r *remote) stop() error { return r.child.Stop() }
 
 // serveRemote is the other side: it answers until there are no more questions, because
 // whoever asks is done or gone.

@@ -1,7 +1,8 @@
 // Package load measures a replicated state machine under load, whichever library
 // runs it: a program builds a cluster, wraps it in a [System] and lets [Write],
 // [Read], [Idle] or [Task] measure it. [Main] is the rest of such a program: its
-// flags, and its result as one JSON object on standard output.
+// flags, and its result as one JSON object on standard output. A [Child] is a process
+// for a node that is to have one of its own.
 //
 // The load is a closed loop: each client has one operation under way, and begins the
 // next when that has returned. A fifth of the time is run first and not counted.

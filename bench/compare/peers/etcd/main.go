@@ -14,8 +14,8 @@ import (
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == memberArg {
-		if err := runMember(os.Args[2:], os.Stdin, os.Stdout); err != nil {
+	if load.IsChild() {
+		if err := runMember(os.Args[1:], os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

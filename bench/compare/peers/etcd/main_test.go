@@ -3,11 +3,13 @@ package main
 import (
 	"os"
 	"testing"
+
+	"github.com/hashicorp/raft/bench/compare/load"
 )
 
 // TestMain lets the processes that a test starts be what they shall be.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == memberArg {
+	if load.IsChild() {
 		main()
 		return
 	}

@@ -5,56 +5,34 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
 	"strconv"
 
 	"github.com/hashicorp/raft/bench/compare/load"
 )
 
-// memberArg is the first argument of a process that has one node. It says its address,
-// is told those of all nodes, answers every word with a report, and ends when its
-// standard input does.
-const memberArg = "member"
-
-// A remote is a process with one node.
+// A remote is a process with one node. It says its address, is told those of all nodes,
+// and answers every word with a report.
 type remote struct {
 	id      uint64
 	address string
-	cmd     *exec.Cmd
-	stdin   io.WriteCloser
-	out     *json.Encoder
-	in      *json.Decoder
+	child   *load.Child
 }
 
 // startRemote starts a process with the node id of a cluster of so many.
 func startRemote(dir string, id, members uint64) (*remote, error) {
-	self, err := os.Executable()
+	child, err := load.StartChild(dir, strconv.FormatUint(id, 10), strconv.FormatUint(members, 10))
 	if err != nil {
-		return nil, fmt.Errorf("process of node %d: %w", id, err)
+		return nil, fmt.Errorf("node %d: %w", id, err)
 	}
-	cmd := exec.Command(self, memberArg, dir, strconv.FormatUint(id, 10), strconv.FormatUint(members, 10))
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, fmt.Errorf("process of node %d: %w", id, err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, fmt.Errorf("process of node %d: %w", id, err)
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("process of node %d: %w", id, err)
-	}
-	r := &remote{id: id, cmd: cmd, stdin: stdin, out: json.NewEncoder(stdin), in: json.NewDecoder(stdout)}
-	if err := r.in.Decode(&r.address); err != nil {
+	r := &remote{id: id, child: child}
+	if err := child.Receive(&r.address); err != nil {
 		return nil, errors.Join(fmt.Errorf("address of node %d: %w", id, err), r.stop())
 	}
 	return r, nil
 }
 
 func (r *remote) send(v any) error {
-	if err := r.out.Encode(v); err != nil {
+	if err := r.child.Send(v); err != nil {
 		return fmt.Errorf("process of node %d: %w", r.id, err)
 	}
 	return nil
@@ -65,7 +43,7 @@ func (r *remote) Report() (report load.Report, err error) {
 	if err := r.send("report"); err != nil {
 		return load.Report{}, err
 	}
-	if err := r.in.Decode(&report); err != nil {
+	if err := r.child.Receive(&report); err != nil {
 		return load.Report{}, fmt.Errorf("report of node %d: %w", r.id, err)
 	}
 	return report, nil
@@ -73,7 +51,7 @@ func (r *remote) Report() (report load.Report, err error) {
 
 // stop ends the process and waits for that.
 func (r *remote) stop() error {
-	if err := errors.Join(r.stdin.Close(), r.cmd.Wait()); err != nil {
+	if err := r.child.Stop(); err != nil {
 		return fmt.Errorf("process of node %d: %w", r.id, err)
 	}
 	return nil
