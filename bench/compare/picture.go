@@ -7,16 +7,29 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
 
-// A picture shows throughput and p99 over clients, a line for each entrant, both axes
-// logarithmic.
+// A picture shows throughput and p99 over clients or nodes, a line for each entrant, both
+// axes logarithmic.
 type picture struct {
 	title string
+	over  axis
 	lines []line
 }
+
+// An axis is what the points of a line differ in.
+type axis struct {
+	name string
+	of   func(workload) int
+}
+
+var (
+	overClients = axis{"clients", func(w workload) int { return w.clients }}
+	overNodes   = axis{"nodes", func(w workload) int { return w.nodes }}
+)
 
 // A line is what an entrant did.
 type line struct {
@@ -24,48 +37,63 @@ type line struct {
 	rate, p99 []point
 }
 
-// A point is the median of a metric with so many clients.
-type point struct{ clients, value float64 }
+// A point is the median of a metric where the axis is at.
+type point struct{ at, value float64 }
 
 // writePictures draws every group of which there are results for different numbers of
-// clients, as DIR/GROUP.svg.
+// clients, or of nodes, as DIR/GROUP.svg.
 func writePictures(dir string, cases []testCase, res *results) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
 	drawn := 0
 	for _, group := range groups(cases) {
-		p := newPicture(group, res)
-		if p == nil {
-			continue
+		for _, p := range newPictures(group, res) {
+			name := strings.ReplaceAll(p.title, "/", "-") + ".svg"
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(p.svg()), 0o644); err != nil {
+				return err
+			}
+			drawn++
 		}
-		name := strings.ReplaceAll(group[0].group, "/", "-") + ".svg"
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(p.svg()), 0o644); err != nil {
-			return err
-		}
-		drawn++
 	}
 	if drawn == 0 {
-		return errors.New("no results that a picture could show: they need several numbers of clients")
+		return errors.New("no results that a picture could show: they need several numbers of clients or nodes")
 	}
 	return nil
 }
 
-// newPicture returns the picture of a group, nil if it is none of clients.
-func newPicture(group []testCase, res *results) *picture {
-	seen := map[int]bool{}
+// newPictures returns the pictures of a group: one if its cases differ in their clients,
+// or one for each number of clients if those with the same differ in their nodes.
+func newPictures(group []testCase, res *results) []*picture {
+	all := []*picture{newPicture(group[0].group, overClients, group, res)}
+	same := map[int][]testCase{}
 	for _, c := range group {
-		seen[c.load.clients] = true
+		same[c.load.clients] = append(same[c.load.clients], c)
 	}
-	if len(group) < 2 || len(seen) < len(group) {
+	for clients, cases := range same {
+		title := fmt.Sprintf("%s/c%d", group[0].group, clients)
+		all = append(all, newPicture(title, overNodes, cases, res))
+	}
+	return slices.DeleteFunc(all, func(p *picture) bool { return p == nil })
+}
+
+// newPicture returns a picture of cases, nil if they are not all at other places of the
+// axis, or without results.
+func newPicture(title string, over axis, cases []testCase, res *results) *picture {
+	seen := map[int]bool{}
+	for _, c := range cases {
+		seen[over.of(c.load)] = true
+	}
+	if len(cases) < 2 || len(seen) < len(cases) {
 		return nil
 	}
-	p := &picture{title: group[0].group}
-	for _, e := range group[0].entrants {
+	p := &picture{title: title, over: over}
+	for _, e := range cases[0].entrants {
 		l := line{entrant: e}
-		for _, c := range group {
-			l.rate = appendPoint(l.rate, c, res.series(c.measurement(e), "rate"))
-			l.p99 = appendPoint(l.p99, c, res.series(c.measurement(e), "p99"))
+		for _, c := range cases {
+			at := float64(over.of(c.load))
+			l.rate = appendPoint(l.rate, at, res.series(c.measurement(e), "rate"))
+			l.p99 = appendPoint(l.p99, at, res.series(c.measurement(e), "p99"))
 		}
 		if len(l.rate) > 1 {
 			p.lines = append(p.lines, l)
@@ -77,11 +105,11 @@ func newPicture(group []testCase, res *results) *picture {
 	return p
 }
 
-func appendPoint(to []point, c testCase, s series) []point {
+func appendPoint(to []point, at float64, s series) []point {
 	if len(s) == 0 || s.median() <= 0 { // a logarithmic axis has no 0
 		return to
 	}
-	return append(to, point{float64(c.load.clients), s.median()})
+	return append(to, point{at, s.median()})
 }
 
 const (
@@ -129,7 +157,8 @@ func (p *picture) svg() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-labelledby="title">`+"\n",
 		pictureWidth, pictureHeight)
-	fmt.Fprintf(&b, "<title id=\"title\">%s: throughput and p99 over clients</title>\n<style>%s</style>\n", html.EscapeString(p.title), style)
+	fmt.Fprintf(&b, "<title id=\"title\">%s: throughput and p99 over %s</title>\n<style>%s</style>\n",
+		html.EscapeString(p.title), p.over.name, style)
 	fmt.Fprintf(&b, `<rect class="ground" width="%d" height="%d"/>`+"\n", pictureWidth, pictureHeight)
 	fmt.Fprintf(&b, `<text class="title" x="%d" y="30">%s</text>`+"\n", rateLeft, html.EscapeString(p.title))
 	p.legend(&b)
@@ -150,14 +179,14 @@ func (p *picture) legend(b *strings.Builder) {
 
 // panel draws one metric of all lines, its left edge at x.
 func (p *picture) panel(b *strings.Builder, left int, title string, of func(line) []point, label func(float64) string) {
-	var clients, values []float64
+	var places, values []float64
 	for _, l := range p.lines {
 		for _, pt := range of(l) {
-			clients, values = append(clients, pt.clients), append(values, pt.value)
+			places, values = append(places, pt.at), append(values, pt.value)
 		}
 	}
 	marks := ticks(values)
-	x := newScale(clients, float64(left+14), float64(left+panelWidth-14))
+	x := newScale(places, float64(left+14), float64(left+panelWidth-14))
 	y := newScale(marks, panelTop+panelHeight, panelTop)
 	fmt.Fprintf(b, `<text class="panel" x="%d" y="%d">%s</text>`+"\n", left, panelTop-14, title)
 	for _, mark := range marks {
@@ -165,27 +194,27 @@ func (p *picture) panel(b *strings.Builder, left int, title string, of func(line
 			left, y.at(mark), panelWidth, left-8, y.at(mark)+4, label(mark))
 	}
 	drawn := map[float64]bool{}
-	for _, c := range clients {
-		if !drawn[c] {
-			drawn[c] = true
-			fmt.Fprintf(b, `<text x="%.1f" y="%d" text-anchor="middle">%.0f</text>`+"\n", x.at(c), panelTop+panelHeight+20, c)
+	for _, at := range places {
+		if !drawn[at] {
+			drawn[at] = true
+			fmt.Fprintf(b, `<text x="%.1f" y="%d" text-anchor="middle">%.0f</text>`+"\n", x.at(at), panelTop+panelHeight+20, at)
 		}
 	}
-	fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="middle">clients</text>`+"\n", left+panelWidth/2, panelTop+panelHeight+40)
+	fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", left+panelWidth/2, panelTop+panelHeight+40, p.over.name)
 	for _, l := range p.lines {
-		drawLine(b, l.entrant, of(l), x, y, label)
+		p.drawLine(b, l.entrant, of(l), x, y, label)
 	}
 }
 
-func drawLine(b *strings.Builder, e entrant, points []point, x, y scale, label func(float64) string) {
+func (p *picture) drawLine(b *strings.Builder, e entrant, points []point, x, y scale, label func(float64) string) {
 	path := make([]string, 0, len(points))
 	for _, pt := range points {
-		path = append(path, fmt.Sprintf("%.1f %.1f", x.at(pt.clients), y.at(pt.value)))
+		path = append(path, fmt.Sprintf("%.1f %.1f", x.at(pt.at), y.at(pt.value)))
 	}
 	fmt.Fprintf(b, `<g class="%s"><path class="line" d="M%s"/>`, class(e), strings.Join(path, "L"))
 	for _, pt := range points {
-		fmt.Fprintf(b, `<circle class="dot" cx="%.1f" cy="%.1f" r="4"><title>%s, %.0f clients: %s</title></circle>`,
-			x.at(pt.clients), y.at(pt.value), html.EscapeString(e.String()), pt.clients, label(pt.value))
+		fmt.Fprintf(b, `<circle class="dot" cx="%.1f" cy="%.1f" r="4"><title>%s, %.0f %s: %s</title></circle>`,
+			x.at(pt.at), y.at(pt.value), html.EscapeString(e.String()), pt.at, p.over.name, label(pt.value))
 	}
 	b.WriteString("</g>\n")
 }

@@ -13,11 +13,11 @@ import (
 	"github.com/hashicorp/raft/bench/compare/load"
 )
 
-// fakeResults returns results of fakeCases, with figures that are easy to find.
-func fakeResults(t *testing.T) *results {
+// fakeResults returns results of cases, with figures that are easy to find.
+func fakeResults(t *testing.T, cases []testCase) *results {
 	t.Helper()
 	res := newResults(fakeSetting)
-	for _, c := range fakeCases() {
+	for _, c := range cases {
 		for i, e := range c.entrants {
 			m := c.measurement(e)
 			rate := float64((i + 1) * 1000 * c.load.clients)
@@ -35,7 +35,7 @@ func TestPictures(t *testing.T) {
 	cases := append(fakeCases(), testCase{"restart", "", workload{name: "restart"}, []entrant{baseline}})
 	cases[0].group += "&<" // of which XML must not notice anything
 	cases[2].group += "&<"
-	if err := writePictures(dir, cases, fakeResults(t)); err != nil {
+	if err := writePictures(dir, cases, fakeResults(t, fakeCases())); err != nil {
 		t.Fatal(err)
 	}
 	entries, err := os.ReadDir(dir)
@@ -56,6 +56,37 @@ func TestPictures(t *testing.T) {
 	}
 	if err := writePictures(dir, cases, newResults(fakeSetting)); err == nil {
 		t.Error("no results are a picture")
+	}
+}
+
+// Every group of several cases is drawn.
+func TestPicturesOfAllCases(t *testing.T) {
+	dir := t.TempDir()
+	cases := allCases()
+	if err := writePictures(dir, cases, fakeResults(t, cases)); err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, group := range groups(cases) {
+		name := strings.ReplaceAll(group[0].group, "/", "-")
+		switch {
+		case strings.HasPrefix(name, "nodes-"):
+			want = append(want, name+"-c64.svg", name+"-c256.svg")
+		case len(group) > 1:
+			want = append(want, name+".svg")
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("pictures %q, want %q", got, want)
 	}
 }
 
