@@ -340,7 +340,7 @@ func (r *Raft) flush() {
 	}
 	r.publish() // before futures complete that depend on it
 	if r.lead != nil {
-		r.lead.reads.complete(r.applied())
+		r.answerReads()
 	}
 	r.flushFSM()
 }

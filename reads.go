@@ -36,8 +36,9 @@ func (s *reads) underWay() bool { return s.round > s.confirmed }
 // confirm records the last round that a majority answered.
 func (s *reads) confirm(round uint64) { s.confirmed = max(s.confirmed, round) }
 
-// complete ends the reads that may see the state at applied.
-func (s *reads) complete(applied uint64) {
+// complete ends the reads that may see the state at applied, and returns how many.
+func (s *reads) complete(applied uint64) (n int) {
+	before := len(s.waiting)
 	s.waiting = slices.DeleteFunc(s.waiting, func(r read) bool {
 		if r.round > s.confirmed || r.index > applied {
 			return false
@@ -45,6 +46,7 @@ func (s *reads) complete(applied uint64) {
 		r.done(r.index, nil)
 		return true
 	})
+	return before - len(s.waiting)
 }
 
 // fail ends all reads.

@@ -2,6 +2,7 @@ package raft
 
 import (
 	"errors"
+	"runtime"
 	"slices"
 	"time"
 )
@@ -574,11 +575,10 @@ func (r *Raft) handleBeatResult(e beatResult) {
 	}
 }
 
-// confirmReads finds out which rounds the voters have answered, and starts the next one
-// if reads wait for it.
+// confirmReads finds out which rounds the voters have answered.
 func (r *Raft) confirmReads() {
 	l := r.lead
-	answered := func(id ServerID) uint64 {
+	l.reads.confirm(quorumValue(l.voters, func(id ServerID) uint64 {
 		if id == r.localID {
 			return l.reads.round
 		}
@@ -586,12 +586,24 @@ func (r *Raft) confirmReads() {
 			return p.confirmed
 		}
 		return 0
+	}))
+}
+
+// answerReads completes reads, and starts the next round if others wait for it. Those who
+// have just been answered, if there are several, get the chance to ask again first: they
+// share that round.
+func (r *Raft) answerReads() {
+	l := r.lead
+	answered := l.reads.complete(r.applied())
+	if l.reads.underWay() || !r.readers.waiting() {
+		return
 	}
-	l.reads.confirm(quorumValue(l.voters, answered))
-	if !l.reads.underWay() && r.readers.waiting() {
-		r.beat()
-		l.reads.confirm(quorumValue(l.voters, answered)) // a single voter needs nobody else
+	if answered > 1 {
+		runtime.Gosched()
 	}
+	r.beat()
+	r.confirmReads() // a single voter needs nobody else
+	l.reads.complete(r.applied())
 }
 
 // checkLease steps down if a majority of the voters has been silent for too long. It looks
