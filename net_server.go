@@ -15,8 +15,9 @@ import (
 
 // This file is the accepting side. A serverConn is one accepted connection. Its
 // read loop reads requests and hands them over without waiting for answers; its
-// write loop sends the answers in the order of the requests. So while one request
-// waits for the disk the next are already there to share its fsync.
+// write loop, which runs while there are any, sends the answers in the order of the
+// requests. So while one request waits for the disk the next are already there to share
+// its fsync.
 
 const (
 	// maxBacklog and maxBacklogBytes bound the requests of one connection that
@@ -67,7 +68,7 @@ func (n *NetworkTransport) pause(d time.Duration) bool {
 	}
 }
 
-// serve starts the two loops of an accepted connection.
+// serve starts the read loop of an accepted connection.
 func (n *NetworkTransport) serve(conn net.Conn) {
 	n.logger.Debug("accepted connection", "local-address", n.LocalAddr(), "remote-address", conn.RemoteAddr())
 	c := newServerConn(n, conn)
@@ -79,12 +80,6 @@ func (n *NetworkTransport) serve(conn net.Conn) {
 	}
 	n.accepted[c] = struct{}{}
 	n.goroutines.Go(c.readLoop)
-	n.goroutines.Go(func() {
-		c.writeLoop()
-		n.mu.Lock()
-		delete(n.accepted, c)
-		n.mu.Unlock()
-	})
 }
 
 // exchange is a request that has been read, on its way to being answered.
@@ -112,7 +107,7 @@ type serverConn struct {
 	w *bufio.Writer
 
 	// Shared.
-	exchanges  chan *exchange // in the order read; has room for maxBacklog; the read loop closes it
+	exchanges  exchanges
 	unanswered unanswered
 	dead       chan struct{} // closed with the connection
 	closing    sync.Once
@@ -128,7 +123,6 @@ func newServerConn(n *NetworkTransport, conn net.Conn) *serverConn {
 		conn:       conn,
 		r:          bufio.NewReaderSize(conn, acceptBuffer),
 		w:          bufio.NewWriter(&deadlineWriter{conn, n.stall}),
-		exchanges:  make(chan *exchange, maxBacklog),
 		unanswered: unanswered{shrunk: make(chan struct{}, 1)},
 		dead:       make(chan struct{}),
 	}
@@ -141,6 +135,9 @@ func (c *serverConn) close() {
 	c.closing.Do(func() {
 		close(c.dead)
 		c.conn.Close()
+		c.net.mu.Lock()
+		defer c.net.mu.Unlock()
+		delete(c.net.accepted, c)
 	})
 }
 
@@ -173,7 +170,11 @@ func (c *serverConn) setStreaming(on bool) {
 // readLoop reads requests until the connection or the transport ends. Whatever
 // the reason, what was read before is still answered.
 func (c *serverConn) readLoop() {
-	defer close(c.exchanges)
+	defer func() {
+		if c.exchanges.end() {
+			c.close()
+		}
+	}()
 	for c.unanswered.wait(c.dead) && !c.isEnding() {
 		err := c.readOne()
 		if err == nil {
@@ -250,7 +251,9 @@ func (c *serverConn) hand(x *exchange, rpc RPC, beat func(RPC)) error {
 	start := time.Now()
 	x.handed = start
 	c.unanswered.add(x.cost)
-	c.exchanges <- x // has room for the whole backlog
+	if c.exchanges.add(x) {
+		c.net.goroutines.Go(c.writeLoop)
+	}
 	if beat != nil {
 		beat(rpc)
 	} else {
@@ -264,39 +267,36 @@ func (c *serverConn) hand(x *exchange, rpc RPC, beat func(RPC)) error {
 	return nil
 }
 
-// writeLoop sends the answers, until there will be no more.
+// writeLoop sends the answers of the exchanges that there are.
 func (c *serverConn) writeLoop() {
-	defer c.close()
 	for {
-		x, ok := c.nextExchange()
-		if !ok {
+		x := c.exchanges.next()
+		if x != nil {
+			if err := c.answer(x); err != nil {
+				c.fail(err)
+				return
+			}
+			continue
+		}
+		if err := c.w.Flush(); err != nil {
+			c.fail(err)
 			return
 		}
-		if err := c.answer(x); err != nil {
-			if !c.isDead() {
-				c.net.logger.Error("failed to send answer, closing connection", "remote-address", c.conn.RemoteAddr(), "error", err)
+		if done, last := c.exchanges.rest(); done {
+			if last {
+				c.close()
 			}
 			return
 		}
-		c.unanswered.remove(x.cost)
 	}
 }
 
-// nextExchange returns the exchange whose answer is to be sent next. If there is
-// none yet, what has been written is flushed first.
-func (c *serverConn) nextExchange() (*exchange, bool) {
-	select {
-	case x, ok := <-c.exchanges:
-		if ok {
-			return x, true
-		}
-	default:
+// fail closes the connection because an answer could not be sent.
+func (c *serverConn) fail(err error) {
+	if !c.isDead() {
+		c.net.logger.Error("failed to send answer, closing connection", "remote-address", c.conn.RemoteAddr(), "error", err)
 	}
-	if c.w.Flush() != nil {
-		return nil, false
-	}
-	x, ok := <-c.exchanges
-	return x, ok
+	c.close()
 }
 
 // answer waits for an exchange's answer and writes it. A node that has been shut down
@@ -320,6 +320,7 @@ func (c *serverConn) answer(x *exchange) error {
 		return err
 	}
 	metrics.MeasureSinceWithLabels(metricRPCRespond, x.handed, x.labels)
+	c.unanswered.remove(x.cost)
 	return nil
 }
 
@@ -349,6 +350,58 @@ func (c *serverConn) isDead() bool {
 	default:
 		return false
 	}
+}
+
+// exchanges are those of a connection that are to be answered, in the order read.
+type exchanges struct {
+	mu      sync.Mutex
+	waiting []*exchange
+	writing bool // there is a write loop
+	ended   bool // there will be no more
+}
+
+// add adds an exchange, and reports whether a write loop has to be started for it.
+func (e *exchanges) add(x *exchange) (first bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.waiting = append(e.waiting, x)
+	first, e.writing = !e.writing, true
+	return first
+}
+
+// next removes the first exchange, nil if there is none.
+func (e *exchanges) next() *exchange {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.waiting) == 0 {
+		return nil
+	}
+	x := e.waiting[0]
+	e.waiting[0] = nil
+	if e.waiting = e.waiting[1:]; len(e.waiting) == 0 {
+		e.waiting = nil
+	}
+	return x
+}
+
+// rest ends the write loop if there is nothing to write. It reports whether it has, and
+// whether there will be nothing any more.
+func (e *exchanges) rest() (done, last bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.waiting) > 0 {
+		return false, false
+	}
+	e.writing = false
+	return true, e.ended
+}
+
+// end says that there will be no more, and reports whether there is no write loop.
+func (e *exchanges) end() (idle bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ended = true
+	return !e.writing
 }
 
 // unanswered counts what has been read from a connection and not been answered. The
