@@ -40,7 +40,7 @@ type termRun struct{ first, term uint64 }
 
 // tailBudget bounds the recent entries kept in memory, in bytes. Entries that
 // are not durable yet are kept beyond it.
-const tailBudget = 16 << 20
+const tailBudget = 8 << 20
 
 // term returns the term of an entry, if it is the floor or above it in the log.
 func (l *raftLog) term(index uint64) (uint64, bool) {
