@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
-	"hash/crc64"
 	"io"
 	"io/fs"
 	"os"
@@ -44,8 +42,6 @@ const (
 // tmpName matches the directories that this store makes and may clean up.
 var tmpName = regexp.MustCompile(`^\d+-\d+-\d+\` + tmpSuffix + `$`)
 
-var snapshotCRC = crc64.MakeTable(crc64.ECMA)
-
 // FileSnapshotStore is a [SnapshotStore] in a directory of the local file system.
 // It keeps the newest few snapshots. What was closed without an error survives a
 // crash. Its methods may be called from several goroutines at once.
@@ -76,7 +72,7 @@ type FileSnapshotSink struct {
 
 	state file
 	buf   *bufio.Writer // over state, crc and meta.Size
-	crc   hash.Hash64
+	crc   stateCRC
 	end   sinkEnd
 }
 
@@ -188,7 +184,7 @@ func (s *FileSnapshotStore) Create(version SnapshotVersion, index, term uint64, 
 	if err != nil {
 		return nil, err
 	}
-	sink := &FileSnapshotSink{store: s, crc: crc64.New(snapshotCRC)}
+	sink := &FileSnapshotSink{store: s}
 	sink.meta.SnapshotMeta = SnapshotMeta{
 		Version:            version,
 		Index:              index,
@@ -217,7 +213,7 @@ func (s *FileSnapshotStore) begin(sink *FileSnapshotSink) error {
 	if err != nil {
 		return errors.Join(err, sink.discard())
 	}
-	sink.buf = bufio.NewWriterSize(io.MultiWriter(sink.state, sink.crc), snapshotBuffer)
+	sink.buf = bufio.NewWriterSize(io.MultiWriter(sink.state, &sink.crc), snapshotBuffer)
 	return nil
 }
 
@@ -334,12 +330,12 @@ func (s *FileSnapshotStore) Open(id string) (*SnapshotMeta, io.ReadCloser, error
 // right is damaged, and not to be believed in the rest; nor could the snapshot ever
 // be sent.
 func verifyState(f file, meta *fileSnapshotMeta) error {
-	crc := crc64.New(snapshotCRC)
-	size, err := io.Copy(crc, f)
+	var crc stateCRC
+	size, err := io.Copy(&crc, f)
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(crc.Sum(nil), meta.CRC) {
+	if !bytes.Equal(crc.sum(), meta.CRC) {
 		return errors.New("CRC mismatch")
 	}
 	if size != meta.Size {
@@ -476,7 +472,7 @@ func (s *FileSnapshotSink) finish() error {
 	if err := s.finishState(); err != nil {
 		return err
 	}
-	s.meta.CRC = s.crc.Sum(nil)
+	s.meta.CRC = s.crc.sum()
 	if err := s.writeMeta(); err != nil {
 		return err
 	}
