@@ -54,6 +54,9 @@ type FileSnapshotStore struct {
 	logger hclog.Logger
 	fs     fileSystem
 
+	buffer int   // of a sink, see stateWriter
+	flush  int64 // likewise
+
 	mu        sync.Mutex
 	leftovers []string // paths of .tmp directories to be removed
 
@@ -71,8 +74,7 @@ type FileSnapshotSink struct {
 	tmp   string // the directory until it is renamed
 
 	state file
-	buf   *bufio.Writer // over state, crc and meta.Size
-	crc   stateCRC
+	w     *stateWriter // of state
 	end   sinkEnd
 }
 
@@ -127,7 +129,7 @@ func openFileSnapshotStore(fsys fileSystem, base string, retain int, logger hclo
 	if err != nil {
 		return nil, fmt.Errorf("snapshot path not accessible: %w", err)
 	}
-	s := &FileSnapshotStore{dir: dir, retain: retain, logger: logger, fs: fsys}
+	s := &FileSnapshotStore{dir: dir, retain: retain, logger: logger, fs: fsys, buffer: stateBuffer, flush: stateFlush}
 	if err := mkdirDurable(fsys, dir); err != nil {
 		return nil, fmt.Errorf("snapshot path not accessible: %w", err)
 	}
@@ -213,7 +215,7 @@ func (s *FileSnapshotStore) begin(sink *FileSnapshotSink) error {
 	if err != nil {
 		return errors.Join(err, sink.discard())
 	}
-	sink.buf = bufio.NewWriterSize(io.MultiWriter(sink.state, &sink.crc), snapshotBuffer)
+	sink.w = newStateWriter(sink.state, s.buffer, s.flush)
 	return nil
 }
 
@@ -437,7 +439,7 @@ func (s *FileSnapshotSink) Write(b []byte) (int, error) {
 	if s.end.done {
 		return 0, errSinkEnded
 	}
-	n, err := s.buf.Write(b)
+	n, err := s.w.Write(b)
 	s.meta.Size += int64(n)
 	return n, err
 }
@@ -472,7 +474,6 @@ func (s *FileSnapshotSink) finish() error {
 	if err := s.finishState(); err != nil {
 		return err
 	}
-	s.meta.CRC = s.crc.sum()
 	if err := s.writeMeta(); err != nil {
 		return err
 	}
@@ -491,11 +492,8 @@ func (s *FileSnapshotSink) finish() error {
 }
 
 // finishState makes the state's bytes durable and closes the file.
-func (s *FileSnapshotSink) finishState() error {
-	if err := s.buf.Flush(); err != nil {
-		return err
-	}
-	if err := s.state.Sync(); err != nil {
+func (s *FileSnapshotSink) finishState() (err error) {
+	if s.meta.CRC, err = s.w.finish(); err != nil {
 		return err
 	}
 	state := s.state
@@ -522,6 +520,7 @@ func (s *FileSnapshotSink) discard() error {
 	s.setLive(false)
 	var closeErr error
 	if s.state != nil {
+		s.w.cancel()
 		closeErr = s.state.Close()
 		s.state = nil
 	}

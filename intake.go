@@ -115,6 +115,9 @@ func (r *Raft) judgeSnapshot(id entryID) (wanted, has bool) {
 	}
 }
 
+// intakeBuffer is how much of a snapshot is read at a time.
+const intakeBuffer = 256 << 10
+
 // receiveSnapshot stores the stream of an InstallSnapshot and reads it to its end in
 // any case.
 func (r *Raft) receiveSnapshot(in *intake) (snapshot string, err error) {
@@ -125,7 +128,7 @@ func (r *Raft) receiveSnapshot(in *intake) (snapshot string, err error) {
 	}
 	source := newCountingReadCloser(io.NopCloser(&intakeReader{in}))
 	defer logProgress(r.logger, "snapshot network transfer progress", source, in.req.Size)()
-	n, err := io.Copy(sink, source)
+	n, err := io.CopyBuffer(sink, source, make([]byte, intakeBuffer))
 	if err == nil && n != in.req.Size {
 		err = errShortRead
 	}
