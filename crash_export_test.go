@@ -1,6 +1,8 @@
 package raft
 
 import (
+	"slices"
+
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/hashicorp/raft/internal/crashtest"
@@ -35,6 +37,14 @@ func (c *crashFS) Crashes(limit int, seed uint64) []*CrashFS {
 func (c *crashFS) crashes(limit int, seed uint64) []*CrashFS {
 	states, _ := crashtest.States(limit, seed, c.crashLocked)
 	return states
+}
+
+// DamageInBefore changes the byte in the middle of a file. It is for before.
+func (c *crashFS) DamageInBefore(path string) {
+	if n, err := c.walk(path); err == nil && len(n.data) > 0 {
+		n.data = slices.Clone(n.data)
+		n.data[len(n.data)/2] ^= 1
+	}
 }
 
 // OpenSnapshots opens the snapshots in a file system.

@@ -58,7 +58,8 @@ type FileSnapshotStore struct {
 	flush  int64 // likewise
 
 	mu        sync.Mutex
-	leftovers []string // paths of .tmp directories to be removed
+	leftovers []string        // paths of .tmp directories to be removed
+	suspects  map[string]bool // snapshots that somebody failed to read
 
 	// names is held by who lists the snapshots and, exclusively, by who gives one its
 	// name or takes it: a directory that changes while it is read may show neither the
@@ -306,6 +307,20 @@ func (s *FileSnapshotStore) readMeta(name string) (*fileSnapshotMeta, error) {
 // its checksum and fails with the text "CRC mismatch" if it is damaged. It fails, too,
 // if the state does not have the size that the metadata says.
 func (s *FileSnapshotStore) Open(id string) (*SnapshotMeta, io.ReadCloser, error) {
+	meta, f, err := s.openState(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := verifyState(f, meta); err != nil {
+		s.logger.Error("failed to verify state of snapshot", "id", id, "error", err)
+		_ = f.Close() // was only read
+		return nil, nil, err
+	}
+	return &meta.SnapshotMeta, &fileSnapshotReader{bufio.NewReaderSize(f, snapshotBuffer), f}, nil
+}
+
+// openState opens the state of a snapshot, and believes it to be what its metadata says.
+func (s *FileSnapshotStore) openState(id string) (*fileSnapshotMeta, file, error) {
 	if id == "" || id == "." || id == ".." || strings.ContainsAny(id, `/\`) || strings.HasSuffix(id, tmpSuffix) {
 		return nil, nil, fmt.Errorf("invalid snapshot ID %q", id)
 	}
@@ -319,37 +334,58 @@ func (s *FileSnapshotStore) Open(id string) (*SnapshotMeta, io.ReadCloser, error
 		s.logger.Error("failed to open state of snapshot", "id", id, "error", err)
 		return nil, nil, err
 	}
-	if err := verifyState(f, meta); err != nil {
-		s.logger.Error("failed to verify state of snapshot", "id", id, "error", err)
-		_ = f.Close() // was only read
-		return nil, nil, err
-	}
-	return &meta.SnapshotMeta, &fileSnapshotReader{bufio.NewReaderSize(f, snapshotBuffer), f}, nil
+	return meta, f, nil
 }
 
 // verifyState compares a state with what its metadata says of it, and goes back to
-// its beginning. Metadata with another size than that of a state whose checksum is
-// right is damaged, and not to be believed in the rest; nor could the snapshot ever
-// be sent.
+// its beginning.
 func verifyState(f file, meta *fileSnapshotMeta) error {
 	var crc stateCRC
 	size, err := io.Copy(&crc, f)
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(crc.sum(), meta.CRC) {
-		return errors.New("CRC mismatch")
-	}
-	if size != meta.Size {
-		return fmt.Errorf("state has %d bytes, its metadata says %d", size, meta.Size)
+	if err := meta.check(crc, size); err != nil {
+		return err
 	}
 	_, err = f.Seek(0, io.SeekStart)
 	return err
 }
 
+var errCRCMismatch = errors.New("CRC mismatch")
+
+// check compares a state that has been read with what its metadata says of it. Metadata
+// with another size than that of a state whose checksum is right is damaged, and not to
+// be believed in the rest; nor could the snapshot ever be sent.
+func (m *fileSnapshotMeta) check(crc stateCRC, size int64) error {
+	if !bytes.Equal(crc.sum(), m.CRC) {
+		return errCRCMismatch
+	}
+	if size != m.Size {
+		return fmt.Errorf("state has %d bytes, its metadata says %d", size, m.Size)
+	}
+	return nil
+}
+
 type fileSnapshotReader struct {
 	*bufio.Reader
 	io.Closer
+}
+
+// suspect makes a snapshot one that is verified before it is read.
+func (s *FileSnapshotStore) suspect(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.suspects == nil {
+		s.suspects = make(map[string]bool)
+	}
+	s.suspects[id] = true
+}
+
+func (s *FileSnapshotStore) isSuspect(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.suspects[id]
 }
 
 // ReapSnapshots removes all snapshots but the newest that the store keeps, and what
@@ -380,6 +416,7 @@ func (s *FileSnapshotStore) reap(keep string) error {
 			continue
 		}
 		s.leftovers = append(s.leftovers, path+tmpSuffix)
+		delete(s.suspects, meta.ID)
 	}
 	return errors.Join(append(errs, s.removeLeftovers())...)
 }

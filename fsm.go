@@ -494,14 +494,18 @@ func (f *fsmRunner) advance(id entryID) {
 	f.waiters.advance(id.index)
 }
 
-// restore opens a snapshot and gives it to the FSM.
+// restore opens a snapshot and gives it to the FSM. If it proves to be damaged only when
+// the FSM has most of it, the FSM's state is unknown, as after any restore that fails.
 func (f *fsmRunner) restore(t *restoreJob) error {
-	meta, source, err := f.snaps.Open(t.snapshot)
+	meta, source, err := openStream(f.snaps, t.snapshot)
 	if err != nil {
 		return fmt.Errorf("failed to open snapshot %v: %w", t.snapshot, err)
 	}
 	if err := restoreFSM(f.fsm, meta, source, f.logger); err != nil {
 		return fmt.Errorf("failed to restore snapshot %v: %w", t.snapshot, err)
+	}
+	if err := verifyStream(f.snaps, t.snapshot, source); err != nil {
+		return fmt.Errorf("restored a damaged snapshot %v: %w", t.snapshot, err)
 	}
 	f.advance(t.id)
 	return nil

@@ -178,6 +178,7 @@ func FuzzSnapshotMeta(f *testing.F) {
 			t.Fatal(err)
 		}
 		opened, rc, err := store.Open(name)
+		checkStream(t, store, name, err == nil)
 		if err != nil {
 			return
 		}
@@ -186,6 +187,20 @@ func FuzzSnapshotMeta(f *testing.F) {
 		}
 		checkSnapshot(t, opened, rc, state)
 	})
+}
+
+// checkStream reads a snapshot once, which must succeed if Open did.
+func checkStream(t *testing.T, store *FileSnapshotStore, name string, good bool) {
+	t.Helper()
+	store.suspects = nil
+	_, rc, err := openStream(store, name)
+	if err == nil {
+		_, err = io.Copy(io.Discard, rc)
+		err = errors.Join(err, rc.Close())
+	}
+	if (err == nil) != good {
+		t.Errorf("read on the way: %v, opened: %v", err, good)
+	}
 }
 
 // repaired gives metadata the ID and the checksum that no fuzzer guesses.

@@ -128,21 +128,36 @@ func (r *Raft) runInstall(in *install) {
 	r.report(e)
 }
 
+// sendNewest tries again at once if a snapshot proves to be damaged on the way: an older
+// one may need the log that is kept for the peer until the install has failed.
 func (r *Raft) sendNewest(in *install, resp *InstallSnapshotResponse) (*SnapshotMeta, error) {
-	meta, source, err := openNewest(r.snaps, in.upTo, r.logger)
-	if err != nil {
-		return nil, err
+	for {
+		meta, source, err := openNewest(r.snaps, in.upTo, r.logger)
+		if err != nil {
+			return nil, err
+		}
+		err = r.sendOpened(in, meta, source, resp)
+		if err == nil {
+			return meta, nil
+		}
+		if !foundDamaged(source) {
+			return nil, err
+		}
+		r.logger.Error("failed to send a damaged snapshot, trying again", "peer", in.to.ID, "error", err)
 	}
+}
+
+func (r *Raft) sendOpened(in *install, meta *SnapshotMeta, source io.ReadCloser, resp *InstallSnapshotResponse) error {
 	defer source.Close()
 	r.logger.Info("installing snapshot on", "peer", in.to.ID, "id", meta.ID, "size", meta.Size)
 	start := time.Now()
 	req := installRequest(r.header, in.lead.term, meta)
 	data := &cancelReader{source, in.lead.over, r.stopping}
 	if err := r.trans.InstallSnapshot(in.to.ID, in.to.Address, req, resp, data); err != nil {
-		return nil, fmt.Errorf("failed to install snapshot %v: %w", meta.ID, err)
+		return fmt.Errorf("failed to install snapshot %v: %w", meta.ID, err)
 	}
 	in.peer.metrics.install.since(start)
-	return meta, nil
+	return nil
 }
 
 func installRequest(h RPCHeader, term uint64, meta *SnapshotMeta) *InstallSnapshotRequest {
@@ -189,7 +204,7 @@ func openNewest(snaps SnapshotStore, upTo uint64, logger hclog.Logger) (*Snapsho
 		}
 		var meta *SnapshotMeta
 		var source io.ReadCloser
-		if meta, source, err = snaps.Open(listed.ID); err == nil {
+		if meta, source, err = openStream(snaps, listed.ID); err == nil {
 			return meta, source, nil
 		}
 		logger.Error("failed to open snapshot, trying an older one", "id", listed.ID, "error", err)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -384,4 +385,97 @@ func TestNodeCorruptSnapshotIsNotSent(t *testing.T) {
 		lead.apply("z")
 		c.converge()
 	})
+}
+
+// files gives a node a FileSnapshotStore in memory. opening is told of each state that is
+// opened, and may change it.
+func files(opening func(n *node, fs *raft.CrashFS, path string)) func(*node) {
+	return func(n *node) {
+		var fs *raft.CrashFS
+		fs = raft.NewCrashFS(func(op, path string, _ func(int, uint64) []*raft.CrashFS) bool {
+			if op == "open" && strings.HasSuffix(path, "state.bin") {
+				opening(n, fs, path)
+			}
+			return true
+		})
+		store, err := fs.OpenSnapshots()
+		if err != nil {
+			n.c.t.Fatal(err)
+		}
+		n.snaps = store
+	}
+}
+
+// A leader that finds out only while it sends a snapshot that it is corrupt sends an older
+// one then (P5).
+func TestNodeCorruptSnapshotIsFoundOnTheWay(t *testing.T) {
+	var newest atomic.Value // its directory
+	newest.Store("none")
+	opened := map[raft.ServerID]int{}
+	prepare := files(func(n *node, fs *raft.CrashFS, path string) {
+		if strings.Contains(path, newest.Load().(string)) {
+			opened[n.id]++
+			fs.DamageInBefore(path)
+			newest.Store("none")
+		}
+	})
+	bubble(t, options{config: trailing(2), prepare: prepare}, func(t *testing.T, c *cluster) {
+		lead, followers := c.split()
+		away := followers[0]
+		away.stop()
+		lead.apply(strings.Repeat("large", 100<<10))
+		lead.fill(10)
+		c.must(lead.Snapshot())
+		older := lead.snapshotIndex()
+		lead.fill(2)
+		c.must(lead.Snapshot())
+		newest.Store(fmt.Sprintf("-%d-", lead.snapshotIndex()))
+		away.start()
+		lead.apply("z")
+		c.converge()
+		if opened[lead.id] != 1 || away.fsm.restored.Load() != 1 || away.snapshotIndex() != older {
+			t.Errorf("damaged %v; the follower has restored %d snapshots, the last at %d, want one at %d",
+				opened, away.fsm.restored.Load(), away.snapshotIndex(), older)
+		}
+	})
+}
+
+// A snapshot that is damaged between the time it was received and the time the FSM gets
+// it fails in the middle of Restore. The FSM applies nothing until another one has come.
+func TestNodeReceivedSnapshotIsDamaged(t *testing.T) {
+	var victim atomic.Value
+	victim.Store(raft.ServerID(""))
+	prepare := files(func(n *node, fs *raft.CrashFS, path string) {
+		if victim.CompareAndSwap(n.id, raft.ServerID("")) {
+			fs.DamageInBefore(path)
+		}
+	})
+	bubble(t, options{config: trailing(2), prepare: prepare}, func(t *testing.T, c *cluster) {
+		lead, followers := c.split()
+		away := followers[0]
+		lead.apply(strings.Repeat("large", 100<<10))
+		c.lag(lead, away)
+		var read []int64 // by each Restore
+		away.user = func(j *journal) raft.FSM {
+			return &restoreCounter{j, func(n int64) { read = append(read, n) }}
+		}
+		victim.Store(away.id)
+		away.start()
+		lead.apply("z")
+		c.converge()
+		if victim.Load() != raft.ServerID("") || len(read) < 2 || read[0] == 0 || read[0] >= read[1] || away.fsm.restored.Load() != 1 {
+			t.Errorf("%d Restores succeeded; they read %d bytes", away.fsm.restored.Load(), read)
+		}
+	})
+}
+
+// restoreCounter tells how much each Restore has read.
+type restoreCounter struct {
+	*journal
+	read func(int64)
+}
+
+func (f *restoreCounter) Restore(rc io.ReadCloser) error {
+	defer func() { f.read(rc.(raft.CountingReader).Count()) }()
+	return f.journal.Restore(rc)
 }
