@@ -7,7 +7,7 @@ import "sync/atomic"
 
 const (
 	// stateBuffer is the size of a buffer of a stateWriter.
-	stateBuffer = 256 << 10
+	stateBuffer = 128 << 10
 
 	// stateBuffers is how many there are: one is filled, one written, and the others
 	// keep either side going while the other is late.

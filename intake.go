@@ -116,7 +116,7 @@ func (r *Raft) judgeSnapshot(id entryID) (wanted, has bool) {
 }
 
 // intakeBuffer is how much of a snapshot is read at a time.
-const intakeBuffer = 256 << 10
+const intakeBuffer = 128 << 10
 
 // receiveSnapshot stores the stream of an InstallSnapshot and reads it to its end in
 // any case.
