@@ -247,8 +247,10 @@ func (w *watched) reopen(c nodeCrash, config raft.Configuration) error {
 	if term < c.term {
 		return errors.Join(fmt.Errorf("the stable store has term %d, it was in term %d", term, c.term), err)
 	}
-	fsm := newJournal(w.conf.LocalID)
-	r, err := raft.NewRaft(w.conf, fsm, bolt, bolt, snaps, trans)
+	conf := *w.conf
+	conf.LocalID = "reader" // not a voter: what is there must not grow before it is read
+	fsm := newJournal(conf.LocalID)
+	r, err := raft.NewRaft(&conf, fsm, bolt, bolt, snaps, trans)
 	if err != nil {
 		return err
 	}

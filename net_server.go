@@ -17,7 +17,7 @@ import (
 // read loop reads requests and hands them over without waiting for answers; its
 // write loop, which runs while there are any, sends the answers in the order of the
 // requests. So while one request waits for the disk the next are already there to share
-// its fsync.
+// its fsync. Only heartbeats, which peers send one at a time, the read loop answers itself.
 
 const (
 	// maxBacklog and maxBacklogBytes bound the requests of one connection that
@@ -103,7 +103,7 @@ type serverConn struct {
 	r *bufio.Reader
 	d *msgpack.Stream
 
-	// Owned by the write loop.
+	// Owned by whoever answers: the write loop while there is one.
 	w *bufio.Writer
 
 	// Shared.
@@ -251,7 +251,8 @@ func (c *serverConn) hand(x *exchange, rpc RPC, beat func(RPC)) error {
 	start := time.Now()
 	x.handed = start
 	c.unanswered.add(x.cost)
-	if c.exchanges.add(x) {
+	alone := isSentAlone(rpc.Command) && c.exchanges.takeTurn()
+	if !alone && c.exchanges.add(x) {
 		c.net.goroutines.Go(c.writeLoop)
 	}
 	if beat != nil {
@@ -264,6 +265,29 @@ func (c *serverConn) hand(x *exchange, rpc RPC, beat func(RPC)) error {
 		}
 	}
 	metrics.MeasureSinceWithLabels(metricRPCEnqueue, start, x.labels)
+	if alone {
+		return c.answerAlone(x)
+	}
+	return nil
+}
+
+// isSentAlone reports whether a peer sends nothing more before it has the answer.
+func isSentAlone(req interface{}) bool {
+	r, ok := req.(*AppendEntriesRequest)
+	return ok && isHeartbeat(r)
+}
+
+// answerAlone answers the only request there is.
+func (c *serverConn) answerAlone(x *exchange) error {
+	err := c.answer(x)
+	if err == nil {
+		err = c.w.Flush()
+	}
+	if err != nil {
+		c.fail(err)
+		return err
+	}
+	c.exchanges.rest() // there is none: the read loop adds them
 	return nil
 }
 
@@ -356,7 +380,7 @@ func (c *serverConn) isDead() bool {
 type exchanges struct {
 	mu      sync.Mutex
 	waiting []*exchange
-	writing bool // there is a write loop
+	writing bool // somebody answers
 	ended   bool // there will be no more
 }
 
@@ -384,6 +408,17 @@ func (e *exchanges) next() *exchange {
 	return x
 }
 
+// takeTurn is add for who answers itself, if there is no write loop.
+func (e *exchanges) takeTurn() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.writing {
+		return false
+	}
+	e.writing = true
+	return true
+}
+
 // rest ends the write loop if there is nothing to write. It reports whether it has, and
 // whether there will be nothing any more.
 func (e *exchanges) rest() (done, last bool) {
@@ -396,7 +431,7 @@ func (e *exchanges) rest() (done, last bool) {
 	return true, e.ended
 }
 
-// end says that there will be no more, and reports whether there is no write loop.
+// end says that there will be no more, and reports whether nobody answers.
 func (e *exchanges) end() (idle bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
