@@ -10,8 +10,8 @@ import "time"
 // themselves, though: those who come too late for a batch make up the next one, while the
 // first wait for them. So, where flushes are most of the time that a write takes:
 //
-//   - nothing is taken while anything is uncommitted. The servers far away are excepted:
-//     after this node's flush the others have as long again (hold).
+//   - nothing is taken while anything is uncommitted. Servers far away are excepted: the
+//     others have as long as a few of this node's flushes (hold).
 //   - when all is committed, its proposers get half a flush to come back with their next,
 //     which then goes together with what waits already (gather). It ends when they have
 //     come, and is tried less and less often where they don't.
@@ -32,6 +32,11 @@ type pace struct {
 }
 
 const (
+	// slowFlushes is how many of this node's flushes a write may take and be bound by
+	// flushes all the same: those of a majority of seven servers on one disk, for which
+	// each waits for the others', take as long as five.
+	slowFlushes = 6
+
 	minHold = time.Millisecond // as timers are no finer
 	maxSkip = 127
 )
@@ -67,15 +72,14 @@ func (p *pace) deadline(now time.Time, uncommitted int) time.Time {
 	return at
 }
 
-// diskBound reports whether flushes are what a write waits for, by a third at least: the
-// others' begin when ours does, and may have to wait for one before.
-func (p *pace) diskBound() bool { return 3*p.flush >= p.span }
+// diskBound reports whether flushes are what a write waits for.
+func (p *pace) diskBound() bool { return slowFlushes*p.flush >= p.span }
 
 // written takes note that this node's disk took so long for a batch.
 func (p *pace) written(now time.Time, took time.Duration, uncommitted, waiting int) {
 	p.flush, p.hold = took, time.Time{}
 	if uncommitted > 1 || waiting > 0 {
-		p.hold = now.Add(max(took, minHold))
+		p.hold = now.Add(max((slowFlushes-1)*took, minHold))
 	}
 }
 

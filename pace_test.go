@@ -21,8 +21,8 @@ func TestPaceDiskBound(t *testing.T) {
 	}{
 		{"at first", func() {}, 0, false, 1, 0},
 		{"two are written", func() {}, 2, true, never, 0},
-		{"the disk is free", func() { p.written(now, 8*ms, 2, 1) }, 2, false, never, 8 * ms},
-		{"the others take long", func() { now = now.Add(8 * ms) }, 2, false, 1, 0},
+		{"the disk is free", func() { p.written(now, 8*ms, 2, 1) }, 2, false, never, 40 * ms},
+		{"the others take long", func() { now = now.Add(40 * ms) }, 2, false, 1, 0},
 		{"they have done it", func() { p.committed(now, 16*ms, 2, 0, 1) }, 0, false, 3, 4 * ms},
 		{"nobody has come back", func() { now = now.Add(4 * ms) }, 0, false, 1, 0},
 		{"one is taken", func() { p.took(1) }, 1, true, never, 0},
