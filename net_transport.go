@@ -182,8 +182,8 @@ func (n *NetworkTransport) Consumer() <-chan RPC { return n.requests }
 
 // SetHeartbeatHandler makes cb answer heartbeats instead of whoever reads
 // Consumer. It is called on the goroutine that reads from the peer and must
-// answer through the RPC's RespChan; while it runs nothing more is read from
-// that peer.
+// answer through the RPC's RespChan; until it has, nothing more is read from that
+// connection of the peer.
 func (n *NetworkTransport) SetHeartbeatHandler(cb func(rpc RPC)) { n.heartbeat.set(cb) }
 
 // LocalAddr returns the address of the StreamLayer.

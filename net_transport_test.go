@@ -879,6 +879,43 @@ func TestServerCoalescesAnswers(t *testing.T) {
 	})
 }
 
+// A heartbeat behind a request that is not answered yet is answered after it, though by
+// itself it is answered by whoever read it.
+func TestHeartbeatWaitsForItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := newPipeNet()
+		b := network.transport("b", &NetworkTransportConfig{})
+		defer b.Close()
+		conn, err := network.listen("a").Dial("b", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		requests := append(frame(rpcAppendEntries, realAppend(1)), frame(rpcAppendEntries, heartbeat(2))...)
+		go conn.Write(append(requests, frame(rpcAppendEntries, heartbeat(3))...))
+		first, second := <-b.Consumer(), <-b.Consumer()
+		answer := func(term uint64) *AppendEntriesResponse { return &AppendEntriesResponse{Term: term, Success: true} }
+		var want []byte
+		for term := range uint64(3) {
+			want = append(want, answerFrame(answer(term+1))...)
+		}
+		got := make([]byte, len(want))
+		read := make(chan error, 1)
+		go func() {
+			_, err := io.ReadFull(conn, got)
+			read <- err
+		}()
+		second.Respond(answer(2), nil)
+		synctest.Wait()
+		first.Respond(answer(1), nil)
+		third := <-b.Consumer()
+		third.Respond(answer(3), nil)
+		if err := <-read; err != nil || !bytes.Equal(got, want) {
+			t.Errorf("the answers are %x (%v), want %x", got, err, want)
+		}
+	})
+}
+
 // A listener that fails is asked again, at growing intervals, until Close.
 func TestAcceptErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 // that the user chose.
 func TestDialFrom(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("needs a second loopback address")
+		t.Skip("only Linux has 127.0.0.2 without setting it up")
 	}
 	conf := testConfig(t, "n1")
 	conf.dialFrom = "127.0.0.2"

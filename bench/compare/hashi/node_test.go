@@ -98,7 +98,7 @@ func (s bentStore) GetLog(index uint64, e *raft.Log) error {
 // A measurement fails if a node has applied something else than the others.
 func TestDisagreement(t *testing.T) {
 	if testing.Short() {
-		t.Skip("waits for elections")
+		t.Skip("waits for elections, for seconds: not with -short")
 	}
 	tests := make(map[string]func(*testing.T))
 	for _, tt := range []struct {

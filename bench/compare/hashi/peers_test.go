@@ -17,7 +17,7 @@ import (
 // that the nodes agree.
 func TestPeers(t *testing.T) {
 	if testing.Short() {
-		t.Skip("builds programs and waits for elections")
+		t.Skip("builds programs and waits for elections: not with -short")
 	}
 	bin := t.TempDir()
 	tests := make(map[string]func(*testing.T))

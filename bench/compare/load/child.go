@@ -32,25 +32,30 @@ func StartChild(args ...string) (*Child, error) {
 	if IsChild() {
 		return nil, errors.New("a child starts no other processes: this program does not know that it is one")
 	}
-	name, err := os.Executable()
+	c, err := startChild(args)
 	if err != nil {
 		return nil, fmt.Errorf("starting a process: %w", err)
+	}
+	return c, nil
+}
+
+func startChild(args []string) (*Child, error) {
+	name, err := os.Executable()
+	if err != nil {
+		return nil, err
 	}
 	cmd := exec.Command(name, args...)
 	cmd.Env = append(os.Environ(), childEnv+"=1")
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
-		return nil, fmt.Errorf("starting a process: %w", err)
+		return nil, err
 	}
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
-		return nil, fmt.Errorf("starting a process: %w", err)
+		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting a process: %w", err)
-	}
-	return &Child{cmd: cmd, stdin: stdin, out: json.NewEncoder(stdin), in: json.NewDecoder(stdout)}, nil
+	return &Child{cmd: cmd, stdin: stdin, out: json.NewEncoder(stdin), in: json.NewDecoder(stdout)}, cmd.Start()
 }
 
 // Send sends v to the child.

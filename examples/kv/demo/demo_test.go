@@ -59,7 +59,7 @@ func (w *watcher) Write(b []byte) (int, error) {
 // The whole story with a small tree.
 func TestDemo(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts processes")
+		t.Skip("starts three processes and stops them: not with -short")
 	}
 	t.Setenv("TMPDIR", t.TempDir())
 	var out watcher
@@ -79,7 +79,7 @@ func TestDemo(t *testing.T) {
 // logs stay unless it was the user who ended it.
 func TestDemoEndsEarly(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts processes")
+		t.Skip("starts three processes and stops them: not with -short")
 	}
 	for _, tt := range []struct {
 		name, why   string
