@@ -100,6 +100,9 @@ func (r *Raft) begin(now time.Time) {
 	if voters := r.configs.latest().config.voters(); len(voters) == 1 && voters[0] == r.localID {
 		r.electionAt = now // there is nobody to wait for
 	}
+	if r.longest > 0 {
+		r.promised = now.Add(r.longest) // perhaps, just before the crash
+	}
 	r.taking.due = now.Add(r.random(r.conf().SnapshotInterval))
 }
 
@@ -126,6 +129,9 @@ func (r *Raft) load(fsm FSM) error {
 		return err
 	}
 	r.hard = hard
+	if r.longest, err = loadPromise(r.stable); err != nil {
+		return err
+	}
 	tracker, err := r.commitTracker()
 	if err != nil {
 		return err
@@ -280,8 +286,13 @@ func (f *verifyFuture) done(_ uint64, err error) { f.respond(err) }
 // [Raft.WaitApplied] of that index.
 //
 // It blocks until then, or until ctx is done. Other errors are [ErrNotLeader],
-// [ErrLeadershipLost] and [ErrRaftShutdown]. (§6.4 of the dissertation.)
+// [ErrLeadershipLost] and [ErrRaftShutdown]. With Config.LeaseReads the promises of the
+// voters take the place of the confirmation, as long as they last, and the call returns at
+// once if the FSM is not behind. (§6.4 and §6.4.1 of the dissertation.)
 func (r *Raft) ReadIndex(ctx context.Context) (uint64, error) {
+	if index, ok := r.leasedIndex(time.Now); ok {
+		return index, r.WaitApplied(ctx, index)
+	}
 	c := make(readIndexCall, 1)
 	r.readers.put(c)
 	select {
@@ -306,6 +317,9 @@ func (c readIndexCall) done(index uint64, err error) { c <- readIndexResult{inde
 // entry at index. It blocks until then, until ctx is done, or until the node is shut
 // down ([ErrRaftShutdown]).
 func (r *Raft) WaitApplied(ctx context.Context, index uint64) error {
+	if r.applied() >= index {
+		return nil
+	}
 	c := r.fsm.waiters.add(index, &r.fsm.applied)
 	select {
 	case err := <-c:

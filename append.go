@@ -116,7 +116,9 @@ func (r *Raft) handleAppend(rpc RPC, req *AppendEntriesRequest) {
 	}
 	r.follow(req.Term, from)
 	if isHeartbeat(req) {
-		r.replyHardSynced(rpc, r.appendResponse(true))
+		resp := r.appendResponse(true)
+		resp.Lease = r.promise(req.Lease)
+		r.replyHardSynced(rpc, resp)
 		return
 	}
 	if r.forked == r.hard.term {

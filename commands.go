@@ -1,5 +1,7 @@
 package raft
 
+import "time"
+
 // This file holds the messages between servers. Field names and types are the
 // wire format: see docs/compatibility.md.
 
@@ -35,6 +37,10 @@ type AppendEntriesRequest struct {
 
 	LeaderCommitIndex uint64
 
+	// Lease asks, in a heartbeat, for a promise; see Config.LeaseReads. It is left out of
+	// the message if false.
+	Lease bool `codec:",omitempty"`
+
 	// wire, if not empty, has a place for the encoding of each of Entries, so that
 	// a batch is encoded once for all followers.
 	wire entryWires
@@ -56,6 +62,10 @@ type AppendEntriesResponse struct {
 	// NoRetryBackoff tells a leader that was refused to try again at once with
 	// an earlier entry.
 	NoRetryBackoff bool
+
+	// Lease is how long the receiver promises, from when it got the request, to vote for
+	// nobody; see Config.LeaseReads. It is left out of the message if 0.
+	Lease time.Duration `codec:",omitempty"`
 }
 
 func (r *AppendEntriesResponse) GetRPCHeader() RPCHeader { return r.RPCHeader }

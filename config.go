@@ -111,6 +111,14 @@ type Config struct {
 	// whether it could win.
 	PreVoteDisabled bool
 
+	// LeaseReads lets this node, as leader, answer [Raft.ReadIndex] without asking
+	// anyone, and as follower lets it promise its leader not to vote for others for a
+	// HeartbeatTimeout. A leader reads by the promises of a majority of the voters.
+	// It takes their clocks to run at rates that differ by less than a tenth, also
+	// while a process is stopped; without that assumption leave it off. A server
+	// that has promised anything starts a HeartbeatTimeout later into elections.
+	LeaseReads bool
+
 	// NoLegacyTelemetry leaves out the metrics that carry a server's ID in their
 	// name rather than in a label.
 	NoLegacyTelemetry bool
@@ -191,6 +199,7 @@ func ValidateConfig(config *Config) error {
 	check(c.LeaderLeaseTimeout >= floor, "LeaderLeaseTimeout is too low")
 	check(c.LeaderLeaseTimeout <= c.HeartbeatTimeout,
 		"LeaderLeaseTimeout (%s) cannot be larger than heartbeat timeout (%s)", c.LeaderLeaseTimeout, c.HeartbeatTimeout)
+	check(!c.LeaseReads || c.HeartbeatTimeout <= maxPromise, "HeartbeatTimeout (%s) is too long for LeaseReads", c.HeartbeatTimeout)
 	check(c.ElectionTimeout >= c.HeartbeatTimeout,
 		"ElectionTimeout (%s) must be equal or greater than Heartbeat Timeout (%s)", c.ElectionTimeout, c.HeartbeatTimeout)
 	if len(wrong) > 0 {

@@ -29,7 +29,8 @@
 // A read of the local FSM may be stale on any server. It is linearizable after
 // [Raft.ReadIndex] (or [Raft.VerifyLeader]) has returned on the leader: that asks a
 // majority whether this server still leads, in one round of heartbeats which all reads
-// that wait share, and waits until what was committed before has been applied.
+// that wait share, and waits until what was committed before has been applied. With
+// [Config].LeaseReads, if clocks can be relied on, ReadIndex need not ask anyone.
 //
 // # Life of a write
 //

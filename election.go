@@ -37,7 +37,11 @@ type voteResult struct {
 // handleSilence looks whether the leader has been silent for too long, and then
 // stands for election if this node may.
 func (r *Raft) handleSilence() {
-	if due := r.heard.Add(r.patience); r.now.Before(due) {
+	due := r.heard.Add(r.patience)
+	if r.promised.After(due) {
+		due = r.promised
+	}
+	if r.now.Before(due) {
 		r.electionAt = due
 		return
 	}
@@ -63,6 +67,8 @@ func (r *Raft) mayStand() bool {
 		r.warnOnce("not part of stable configuration, aborting election")
 	case !r.isVoter() && !r.configs.at(latest.index-1).config.isVoter(r.localID):
 		r.warnOnce("heartbeat timeout reached, not part of a stable configuration or a non-voter, not triggering a leader election")
+	case r.promising():
+		r.warnOnce("a leader may still read by our promise, aborting election")
 	case r.storeDoubtful():
 		r.warnOnce("the stores do not keep up or fail, aborting election")
 	case r.work.broken:
@@ -328,7 +334,10 @@ func (r *Raft) handlePreVote(rpc RPC, req *RequestPreVoteRequest) {
 }
 
 func (r *Raft) voter() voter {
-	return voter{hard: r.hard, leader: r.liveLeader(), last: r.log.last, config: r.configs.latest().config}
+	return voter{
+		hard: r.hard, leader: r.liveLeader(), promising: r.promising(),
+		last: r.log.last, config: r.configs.latest().config,
+	}
 }
 
 // handleTimeoutNow stands for election at once, if the leader that this voter

@@ -21,6 +21,7 @@ func TestNodeChaos(t *testing.T) {
 			config := func(conf *raft.Config) {
 				conf.SnapshotThreshold, conf.SnapshotInterval, conf.TrailingLogs = 50, 5*time.Second, 20
 				conf.PreVoteDisabled = seed%3 == 2
+				conf.LeaseReads = seed%2 == 1
 			}
 			bubble(t, options{size: 5, latency: 2 * time.Millisecond, sync: 3 * time.Millisecond, config: config, prepare: shelves}, func(t *testing.T, c *cluster) {
 				m := &mischief{c: c, rng: rand.New(rand.NewPCG(seed, 0))}

@@ -92,8 +92,11 @@ type Raft struct {
 	rng      *rand.Rand
 	state    RaftState
 	hard     hardState
-	leader   candidate // zero: none known
-	heard    time.Time // of the leader, last
+	leader   candidate     // zero: none known
+	heard    time.Time     // of the leader, last
+	promised time.Time     // no vote before this, see lease.go
+	longest  time.Duration // that a promise may be, as the StableStore has it
+	released bool          // the leader of this term wants no promises any more
 	log      raftLog
 	configs  configurations
 	commit   uint64
@@ -358,7 +361,7 @@ func (r *Raft) become(s RaftState, term uint64) {
 	}
 	if term > r.hard.term {
 		r.setHard(hardState{term: term})
-		r.forked = 0
+		r.forked, r.released = 0, false
 	}
 	r.campaign, r.warned = nil, false
 	old := r.state

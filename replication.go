@@ -22,10 +22,12 @@ type leadership struct {
 	backlog backlog
 	pace    pace
 
-	reads    reads
-	transfer *transfer
-	changes  []*membershipCall // waiting for their turn, see R8
-	restore  *userRestore
+	reads     reads
+	transfer  *transfer
+	readLease time.Time         // until then nobody else leads, zero: not known; see lease.go
+	leaseless bool              // it asks for no promises any more, see lease.go
+	changes   []*membershipCall // waiting for their turn, see R8
+	restore   *userRestore
 
 	beatAt  time.Time
 	leaseAt time.Time
@@ -51,6 +53,7 @@ type peer struct {
 	confirmed uint64    // the last read round that it answered
 
 	failures int       // in a row
+	promised time.Time // it gives no vote before this, see lease.go
 	retryAt  time.Time // not before this
 	silent   bool      // its last heartbeat failed
 	commitAt time.Time // when it must be told the commit index
@@ -167,6 +170,7 @@ func (r *Raft) followConfiguration() {
 		r.note.peerAdded(s)
 	}
 	r.note.peers(len(latest.config.Servers))
+	r.extendLease()
 }
 
 // forget ends what is left of a removed peer whose server is added again: its session is
@@ -530,13 +534,17 @@ func (r *Raft) beat() {
 			r.out.openBeats(p.beats)
 		}
 		p.beats.put(&beat{
-			to:    p.server,
-			req:   &AppendEntriesRequest{RPCHeader: r.header, Term: l.term, Leader: r.header.Addr},
+			to: p.server,
+			req: &AppendEntriesRequest{
+				RPCHeader: r.header, Term: l.term, Leader: r.header.Addr,
+				Lease: l.asksPromises(r.conf()),
+			},
 			round: l.reads.round,
 			sent:  r.now,
 			match: p.progress.match,
 		})
 	}
+	r.extendLease() // that of a single voter depends on nobody's answer
 }
 
 // beatInterval is the time between heartbeats: a tenth of the followers' patience,
@@ -570,6 +578,7 @@ func (r *Raft) handleBeatResult(e beatResult) {
 		p.retryAt = time.Time{}
 	}
 	r.heardFrom(p, e.beat.sent, e.beat.round)
+	r.promisedBy(p, e.beat.sent, e.resp.Lease)
 	if e.resp.LastLog < e.beat.match && p.progress.state == streaming {
 		p.progress.restart(p.progress.match) // it has lost what it had: find out how much
 	}

@@ -42,10 +42,11 @@ func commitIndex(voters []ServerID, match func(ServerID) uint64, start, commit u
 
 // voter is everything a vote depends on.
 type voter struct {
-	hard   hardState
-	leader candidate // the leader, if it is alive; zero if none is
-	last   entryID   // of the log, durable or not
-	config Configuration
+	hard      hardState
+	leader    candidate // the leader, if it is alive; zero if none is
+	promising bool      // not to vote for anyone (R20)
+	last      entryID   // of the log, durable or not
+	config    Configuration
 }
 
 // voteQuestion is a vote or pre-vote request.
@@ -81,6 +82,9 @@ func (v voter) vote(q voteQuestion) ballot {
 	if q.term < v.hard.term {
 		return ballot{reason: "stale term"}
 	}
+	if v.promising {
+		return ballot{reason: "a leader may read by our promise"}
+	}
 	if v.stuckTo(q) {
 		return ballot{reason: "we have a leader"} // its term is not adopted either (R7)
 	}
@@ -99,6 +103,9 @@ func (v voter) vote(q voteQuestion) ballot {
 func (v voter) preVote(q voteQuestion) ballot {
 	if q.term < v.hard.term {
 		return ballot{reason: "stale term"}
+	}
+	if v.promising {
+		return ballot{reason: "a leader may read by our promise"}
 	}
 	if v.stuckTo(q) {
 		return ballot{reason: "we have a leader"}

@@ -164,6 +164,8 @@ func TestVote(t *testing.T) {
 	}}}
 	votedFor := func(s string) voter { v := base; v.hard.vote = parseCandidate(s); return v }
 	leader := func(s string) voter { v := base; v.leader = parseCandidate(s); return v }
+	promising := leader("b")
+	promising.promising = true
 	unconfigured := base
 	unconfigured.config = Configuration{}
 
@@ -174,6 +176,7 @@ func TestVote(t *testing.T) {
 		newer   = "our last term is greater"
 		led     = "we have a leader"
 		voted   = "already voted"
+		bound   = "a leader may read by our promise"
 		outside = "node is not a voter"
 	)
 	for _, tt := range []struct {
@@ -216,6 +219,12 @@ func TestVote(t *testing.T) {
 		{"leader known by address asks", leader("@addr-a"), "a 6 8@4", adopted, granted},
 		{"another behind the leader's address", leader("b@addr-a"), "a 6 8@4", led, led},
 		{"transfer", leader("b"), "a 6 8@4 transfer", adopted, granted},
+		// R20: not even to the leader itself, nor when it is gone.
+		{"promised", promising, "a 6 99@5", bound, bound},
+		{"promised, transfer", promising, "a 6 8@4 transfer", bound, bound},
+		{"promised, the leader asks", promising, "b 6 8@4", bound, bound},
+		{"promised before a restart", voter{hard: base.hard, last: base.last, promising: true}, "a 6 8@4", bound, bound},
+		{"promised, older term", promising, "a 4 8@4", "stale term", "stale term"},
 		{"transfer with a shorter log", leader("b"), "a 6 7@4 transfer", longer + ", term adopted", longer},
 
 		// R9: who is no voter here needs a newer log; its term counts in any case.

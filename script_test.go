@@ -21,7 +21,7 @@ var rewrite = flag.Bool("rewrite", false, "rewrite the expected output in testda
 //
 //	cluster 3            n1, n2, n3 with empty logs but a configuration of them all
 //	add n4               a server without state; also: add n4 stopped
-//	option KEY=VALUE     before cluster: trailing, prevote, monotonic, maxappend, shutdownonremove
+//	option KEY=VALUE     before cluster: trailing, prevote, monotonic, maxappend, shutdownonremove, leases
 //	lead n1              n1 is elected, and all that hear it know what is committed; untold
 //	timeout n1           n1's election timer fires
 //	beat n1              n1's heartbeat timer fires
@@ -29,6 +29,7 @@ var rewrite = flag.Bool("rewrite", false, "rewrite the expected output in testda
 //	wait 2s [n1]         time passes; no timer fires [but n1's, every 50ms, and all flows]
 //	apply n1 x           a client writes x through n1
 //	read n1              a client asks for a linearizable read
+//	leased n1            how long n1 may read by its lease, and what
 //	change n1 add n4     likewise add-nonvoter, demote, remove; a last number is prevIndex
 //	transfer n1 n2       n1 is to hand its leadership to n2
 //	snapshot n1          n1 takes a snapshot
@@ -129,6 +130,7 @@ func newStage(t *testing.T) *stage {
 		c.MaxAppendEntries = int(s.number("maxappend", 4))
 		c.PreVoteDisabled = s.options["prevote"] != "on"
 		c.ShutdownOnRemove = s.options["shutdownonremove"] != "off"
+		c.LeaseReads = s.options["leases"] == "on"
 		return c
 	}
 	return s
@@ -221,6 +223,8 @@ func (s *stage) do(args []string) {
 		s.disk(s.node(args[1]))
 	case "results":
 		s.results()
+	case "leased":
+		s.leased(s.node(args[1]))
 	default:
 		s.client(args)
 	}
@@ -368,6 +372,7 @@ func (s *stage) client(args []string) {
 // deliver sends a message made by hand, as from a server that breaks the rules:
 //
 //	deliver n1 n2 vote term=2 last=1@1       deliver n1 n2 beat term=2 at=n3
+//	deliver n1 n2 vote term=2 last=1@1 transfer    deliver n1 n2 beat term=2 promise?
 //	deliver n1 n2 append term=2 prev=1@1 2@2,3@2 commit=3
 //	deliver n1 n2 snapshot term=2 last=3@1 a,b
 //	deliver n1 n2 stand-now
@@ -399,11 +404,12 @@ func (s *stage) deliver(from, to string, words []string) {
 	term, last, prev := number(get("term")), id(get("last")), id(get("prev"))
 	switch words[0] {
 	case "vote":
-		cmd = &RequestVoteRequest{RPCHeader: h, Term: term, Candidate: h.Addr, LastLogIndex: last.index, LastLogTerm: last.term}
+		cmd = &RequestVoteRequest{RPCHeader: h, Term: term, Candidate: h.Addr, LastLogIndex: last.index, LastLogTerm: last.term,
+			LeadershipTransfer: slices.Contains(words, "transfer")}
 	case "prevote":
 		cmd = &RequestPreVoteRequest{RPCHeader: h, Term: term, LastLogIndex: last.index, LastLogTerm: last.term}
 	case "beat":
-		cmd = &AppendEntriesRequest{RPCHeader: h, Term: term, Leader: h.Addr}
+		cmd = &AppendEntriesRequest{RPCHeader: h, Term: term, Leader: h.Addr, Lease: slices.Contains(words, "promise?")}
 	case "append":
 		req := &AppendEntriesRequest{RPCHeader: h, Term: term, Leader: h.Addr, PrevLogEntry: prev.index, PrevLogTerm: prev.term,
 			Entries: []*Log{}, LeaderCommitIndex: number(get("commit"))}
@@ -426,6 +432,15 @@ func (s *stage) deliver(from, to string, words []string) {
 		cmd = &TimeoutNowRequest{RPCHeader: h}
 	}
 	s.send(ServerID(from), ServerID(to), cmd, payload, func(interface{}, error) {})
+}
+
+func (s *stage) leased(n *simNode) {
+	index, ok := n.raft.leasedIndex(n.clock)
+	if !ok {
+		fmt.Fprintf(&s.log, "%s has no lease\n", n.id)
+		return
+	}
+	fmt.Fprintf(&s.log, "%s reads at %d for %v\n", n.id, index, n.raft.status().readLease.Sub(n.clock()))
 }
 
 // results tells once how each call ended.
@@ -462,6 +477,10 @@ func (s *stage) disk(n *simNode) {
 	fmt.Fprintf(&s.log, "%s has term=%d", n.id, hard.term)
 	if hard.vote != (candidate{}) {
 		fmt.Fprintf(&s.log, " vote=%s", hard.vote.id)
+	}
+	if d, err := loadPromise(n.disk); d > 0 {
+		must(s.t, err)
+		fmt.Fprintf(&s.log, " promise=%v", d)
 	}
 	if k := len(n.disk.snaps); k > 0 {
 		m := n.disk.snaps[k-1].meta

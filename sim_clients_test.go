@@ -342,7 +342,11 @@ func (s *sim) wipe(sv *simServer) {
 	if last := disk.lastID(); last.atLeast(had.last) {
 		had.last = last
 	}
+	promise := disk.numbers[string(keyLeasePromise)]
 	s.furnish(sv)
+	if promise > 0 { // whoever wipes a server waits as long
+		s.diskOf(sv).numbers[string(keyLeasePromise)] = promise
+	}
 	sv.idle = true
 	s.in(s.while(), func() { s.start(sv) })
 }

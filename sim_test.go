@@ -117,7 +117,7 @@ func TestSimReplays(t *testing.T) {
 // simKinds is what every run over the default seeds has to have had some of.
 var simKinds = []string{
 	"election", "legacy leader", "truncation", "snapshot", "snapshot install", "torn snapshot",
-	"write", "read", "unknown outcome", "refused write",
+	"write", "read", "lease read", "unknown outcome", "refused write",
 	"change", "removal", "demotion", "wipe", "leader without vote", "transfer",
 	"crash", "crash in a batch", "full disk", "probe", "I/O error", "hung disk", "hung FSM", "failed restore",
 	"partition", "one-way partition", "pause", "loss", "duplicate", "entries from the store",
@@ -188,6 +188,7 @@ type simPlan struct {
 	pace      time.Duration // between the actions of clients
 	trouble   time.Duration // between faults
 	odd       bool          // servers have different timeouts
+	leases    bool          // leaders read by promises, and clocks differ
 	duplicate float64
 	latency   time.Duration
 	sync      time.Duration // of a disk
@@ -228,6 +229,7 @@ func (s *sim) drawPlan() {
 	p.size = []int{1, 2, 3, 3, 3, 3, 3, 4, 5, 5, 5}[r.IntN(11)]
 	p.mixed = r.IntN(4) == 0
 	p.odd = r.IntN(5) == 0
+	p.leases = r.IntN(2) == 0
 	p.pace = time.Duration(2+r.IntN(20)) * time.Millisecond
 	p.trouble = time.Duration(20+r.IntN(200)) * time.Millisecond
 	p.latency = []time.Duration{200 * time.Microsecond, time.Millisecond, 4 * time.Millisecond}[r.IntN(3)]
@@ -271,6 +273,7 @@ func (s *sim) drawConfig(id ServerID, preVote, snaps int) *Config {
 	c.CommitTimeout = time.Duration(2+r.IntN(20)) * time.Millisecond
 	c.MaxAppendEntries = []int{1, 2, 4, 64}[r.IntN(4)]
 	c.PreVoteDisabled = preVote == 0 || preVote == 1 && r.IntN(2) == 0
+	c.LeaseReads = s.plan.leases && r.IntN(8) > 0
 	c.ShutdownOnRemove = r.IntN(2) == 0
 	c.SnapshotInterval = time.Duration(50+r.IntN(300)) * time.Millisecond
 	c.SnapshotThreshold = []uint64{1, 8, 1000}[snaps] + r.Uint64N(8)
@@ -384,6 +387,9 @@ func (s *sim) furnish(sv *simServer) {
 		sv.node = s.add(sv.id)
 	}
 	n := sv.node
+	if s.plan.leases {
+		n.rate = 0.955 + 0.09*s.rng.Float64()
+	}
 	n.disk = newSimDisk()
 	n.disk.monotonic = s.rng.IntN(2) == 0
 	n.disk.fail = func(op string) error { return s.diskFault(sv, op) }
@@ -485,7 +491,7 @@ func (s *sim) view(n *simNode) *view {
 func (s *sim) beforeStep(n *simNode) {
 	s.steps++
 	if r := n.raft; r.state == Follower && !r.log.last.atLeast(s.server(n.id).forgets.last) {
-		r.electionAt = s.now.Add(r.patience)
+		r.electionAt = n.clock().Add(r.patience)
 	}
 }
 
@@ -506,6 +512,7 @@ func (s *sim) afterStep(n *simNode) {
 		s.count("probe")
 	}
 	sv.sick = r.sickness != nil
+	s.checkLeases(leads, r.hard.term)
 	if leads && !r.configs.latest().config.isVoter(n.id) {
 		s.count("leader without vote")
 	}
@@ -522,7 +529,32 @@ func (s *sim) legacyStepped(p *legacyPeer) {
 		s.count("legacy leader")
 	}
 	sv.led = leads
+	s.checkLeases(leads, p.term)
 	s.pollCalls(sv)
+}
+
+// checkLeases looks whether whoever leads by a lease may: it must know everything that is
+// committed, and no other server may lead in a later term, whether it has committed
+// anything yet or not. The server may be in the middle of anything, or paused. term is that
+// of the server that has just made a step, and leads says that it leads.
+func (s *sim) checkLeases(leads bool, term uint64) {
+	if !s.plan.leases {
+		return
+	}
+	for _, sv := range s.servers {
+		if sv.peer != nil || sv.node.raft == nil {
+			continue
+		}
+		index, ok := sv.node.raft.leasedIndex(sv.node.clock)
+		if !ok {
+			continue
+		}
+		s.count("lease read")
+		s.check.read(sv.id, index, s.check.last(), index)
+		if leads && sv.node.raft.hard.term < term {
+			breakf("%s reads by a lease in term %d after an election in term %d", sv.id, sv.node.raft.hard.term, term)
+		}
+	}
 }
 
 // nodeEnded is told of a node that has shut itself down: it owes nobody anything.

@@ -65,9 +65,11 @@ type endpoint interface {
 	receive(cmd interface{}, payload []byte, reply func(resp interface{}, err error))
 }
 
+var simEpoch = time.Unix(1_000_000, 0)
+
 func newWorld(t testing.TB, seed uint64) *world {
 	return &world{
-		t: t, now: time.Unix(1_000_000, 0), rng: rand.New(rand.NewPCG(seed, 7)),
+		t: t, now: simEpoch, rng: rand.New(rand.NewPCG(seed, 7)),
 		nodes: map[ServerID]*simNode{}, peers: map[ServerID]endpoint{}, cut: map[link]bool{}, pauses: map[ServerID]bool{}, arrivals: map[link]time.Time{},
 		conf: func(id ServerID) *Config {
 			c := DefaultConfig()
@@ -157,6 +159,7 @@ type simNode struct {
 	fsm  *journal // unless the world has another one
 	raft *Raft    // nil while it is down
 	life int      // counts the starts; what an earlier life began is void
+	rate float64  // of its clock; 0 for that of the world
 
 	logs   LogStore // disk, or what makes another kind of store of it
 	stable StableStore
@@ -248,7 +251,7 @@ func (n *simNode) start() error {
 			}
 		})
 	}
-	r.begin(n.w.now)
+	r.begin(n.clock())
 	r.flush()
 	n.pump()
 	return nil
@@ -333,7 +336,7 @@ func (n *simNode) stepNow(e interface{}) {
 		n.w.before(n)
 	}
 	state, term := r.state, r.hard.term
-	r.beginStep(n.w.now)
+	r.beginStep(n.clock())
 	switch r.state {
 	case Follower:
 		r.stepFollower(e)
@@ -517,7 +520,11 @@ func (n *simNode) pumpTimer() {
 	}
 	n.wakeAt = at
 	life := n.life
-	n.w.in(max(at.Sub(n.w.now), time.Microsecond), func() {
+	wait := at.Sub(n.clock())
+	if n.rate > 0 {
+		wait = time.Duration(float64(wait) / n.rate)
+	}
+	n.w.in(max(wait, time.Microsecond), func() {
 		if n.life != life || !n.wakeAt.Equal(at) {
 			return
 		}
@@ -793,6 +800,14 @@ func (n *simNode) change(command ConfigurationChangeCommand, id ServerID, prev u
 	return f
 }
 
+// clock is what time a node thinks it is.
+func (n *simNode) clock() time.Time {
+	if n.rate == 0 {
+		return n.w.now
+	}
+	return simEpoch.Add(time.Duration(float64(n.w.now.Sub(simEpoch)) * n.rate))
+}
+
 type readFunc func(index uint64, err error)
 
 func (f readFunc) done(index uint64, err error) { f(index, err) }
@@ -902,11 +917,17 @@ func describe(m interface{}) string {
 		return fmt.Sprintf("vote %t term=%d", m.Granted, m.Term)
 	case *AppendEntriesRequest:
 		if isHeartbeat(m) {
+			if m.Lease {
+				return fmt.Sprintf("beat term=%d promise?", m.Term)
+			}
 			return fmt.Sprintf("beat term=%d", m.Term)
 		}
 		return fmt.Sprintf("append term=%d prev=%d@%d %s commit=%d", m.Term, m.PrevLogEntry, m.PrevLogTerm,
 			entriesString(m.Entries), m.LeaderCommitIndex)
 	case *AppendEntriesResponse:
+		if m.Success && m.Lease > 0 {
+			return fmt.Sprintf("ok term=%d last=%d promise=%v", m.Term, m.LastLog, m.Lease)
+		}
 		if m.Success {
 			return fmt.Sprintf("ok term=%d last=%d", m.Term, m.LastLog)
 		}

@@ -3,6 +3,7 @@ package raft
 import (
 	"encoding/binary"
 	"fmt"
+	"time"
 )
 
 // StableStore keeps a few values that must survive a crash: the current term and
@@ -61,13 +62,15 @@ func (c candidate) is(d candidate) bool {
 	return c.addr == d.addr
 }
 
-// The keys of the hard state. hashicorp/raft reads and writes the first three;
-// the fourth is ours and adds the ServerID.
+// The keys of the hard state. hashicorp/raft reads and writes the first three; the fourth
+// is ours and adds the ServerID. The last one is ours too: how long promises to leaders
+// have been at most, see lease.go.
 var (
 	keyCurrentTerm  = []byte("CurrentTerm")
 	keyLastVoteCand = []byte("LastVoteCand")
 	keyLastVoteTerm = []byte("LastVoteTerm")
 	keyLastVoteID   = []byte("LastVoteID")
+	keyLeasePromise = []byte("LeasePromise")
 )
 
 // saveHardState makes h durable. LastVoteTerm is written last and alone makes the
@@ -127,6 +130,27 @@ func loadHardState(s StableStore) (hardState, error) {
 	}
 	h.vote.id = decodeVoteID(rec, h)
 	return h, nil
+}
+
+// savePromise makes durable how long a promise to a leader may be.
+func savePromise(s StableStore, d time.Duration) error {
+	if err := s.SetUint64(keyLeasePromise, uint64(d)); err != nil {
+		return fmt.Errorf("%s: %w", keyLeasePromise, err)
+	}
+	return nil
+}
+
+// loadPromise returns how long a promise may be that this server has made, 0 if it has
+// made none.
+func loadPromise(s StableStore) (time.Duration, error) {
+	d, err := stableUint64(s, keyLeasePromise)
+	if err != nil {
+		return 0, fmt.Errorf("failed to load lease promise: %w", err)
+	}
+	if d > uint64(maxPromise) {
+		return 0, fmt.Errorf("lease promise of %d ns in the stable store: no promise is longer than %v", d, maxPromise)
+	}
+	return time.Duration(d), nil
 }
 
 // encodeVoteID is the value of LastVoteID: the term, the address with its length,

@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 )
 
 // plainStable is a StableStore without SetAll that fails after so many writes.
@@ -155,6 +157,35 @@ func TestLoadHardStateDamagedID(t *testing.T) {
 		}
 		if got, want := mustLoad(t, s), "term 5 vote  at A"; got != want {
 			t.Errorf("%x: %s, want %s", rec, got, want)
+		}
+	}
+}
+
+// A server that was told nonsense by its disk says so: it would not stand for ever.
+func TestLoadPromise(t *testing.T) {
+	failed := errors.New("failed")
+	saved := NewInmemStore()
+	if err := savePromise(saved, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	damaged := NewInmemStore()
+	if err := damaged.SetUint64(keyLeasePromise, 1<<63); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name  string
+		store StableStore
+		want  time.Duration
+		err   string // "" for none
+	}{
+		{"none", NewInmemStore(), 0, ""},
+		{"one", saved, time.Second, ""},
+		{"a damaged one", damaged, 0, "no promise is longer than"},
+		{"a store that fails", failingStable{saved, "LeasePromise", failed}, 0, "failed"},
+	} {
+		got, err := loadPromise(tt.store)
+		if got != tt.want || (err != nil) != (tt.err != "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("%s: %v, %v", tt.name, got, err)
 		}
 	}
 }

@@ -11,17 +11,18 @@ import (
 // state. Main publishes it at the end of each step, before the futures that depend on
 // it complete.
 type status struct {
-	state   RaftState
-	term    uint64
-	leader  candidate
-	last    entryID
-	durable uint64
-	commit  uint64
-	snap    entryID
-	latest  configEntry
-	pending uint64    // entries that the FSM may get
-	writing time.Time // when the write in flight began; zero if there is none
-	sick    error     // why the log store is not used, or the node has stopped
+	state     RaftState
+	term      uint64
+	leader    candidate
+	last      entryID
+	durable   uint64
+	commit    uint64
+	snap      entryID
+	latest    configEntry
+	pending   uint64    // entries that the FSM may get
+	writing   time.Time // when the write in flight began; zero if there is none
+	readLease time.Time // until then this node leads for sure; zero: not known
+	sick      error     // why the log store is not used, or the node has stopped
 }
 
 // publish makes main's present state visible.
@@ -33,6 +34,9 @@ func (r *Raft) publish() {
 	s.pending = max(min(r.commit, r.log.durable), r.work.applying) - r.work.applying
 	if r.writer.flying != nil {
 		s.writing = r.writer.since
+	}
+	if r.lead != nil {
+		s.readLease = r.lead.readLease
 	}
 	switch {
 	case r.failure != nil:
@@ -57,7 +61,7 @@ func (s *status) same(o *status) bool {
 	}
 	return s.state == o.state && s.term == o.term && s.leader == o.leader &&
 		s.last == o.last && s.durable == o.durable && s.commit == o.commit && s.snap == o.snap &&
-		s.pending == o.pending && s.writing.Equal(o.writing) && s.sick == o.sick
+		s.pending == o.pending && s.writing.Equal(o.writing) && s.readLease.Equal(o.readLease) && s.sick == o.sick
 }
 
 func (r *Raft) status() *status { return r.published.Load() }

@@ -16,7 +16,8 @@ type transfer struct {
 	target   Server
 	future   *future
 	deadline time.Time
-	asked    bool // TimeoutNow is on its way
+	release  uint64 // the round of heartbeats that releases the voters, see lease.go
+	asked    bool   // TimeoutNow is on its way
 }
 
 var (
@@ -38,7 +39,10 @@ func (r *Raft) startTransfer(c transferCall) {
 		return
 	}
 	r.logger.Info("starting leadership transfer", "id", target.ID, "address", target.Address)
-	r.lead.transfer = &transfer{target: target, future: c.future, deadline: r.now.Add(r.conf().ElectionTimeout)}
+	r.lead.transfer = &transfer{
+		target: target, future: c.future, deadline: r.now.Add(r.conf().ElectionTimeout),
+		release: r.giveUpLease(),
+	}
 	r.advanceTransfer()
 }
 
@@ -81,7 +85,7 @@ func (r *Raft) advanceTransfer() {
 		r.endTransfer(fmt.Errorf("%v was removed", t.target.ID))
 		return
 	}
-	if p.progress.match < r.log.last.index {
+	if p.progress.match < r.log.last.index || min(p.confirmed, r.lead.reads.confirmed) < t.release {
 		return
 	}
 	t.asked = true

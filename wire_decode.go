@@ -2,6 +2,7 @@ package raft
 
 import (
 	"errors"
+	"time"
 
 	"github.com/hashicorp/raft/internal/msgpack"
 )
@@ -17,8 +18,8 @@ func fieldNames(names ...string) []string {
 }
 
 var (
-	appendEntriesRequestFields    = fieldNames("Term", "Leader", "PrevLogEntry", "PrevLogTerm", "Entries", "LeaderCommitIndex")
-	appendEntriesResponseFields   = fieldNames("Term", "LastLog", "Success", "NoRetryBackoff")
+	appendEntriesRequestFields    = fieldNames("Term", "Leader", "PrevLogEntry", "PrevLogTerm", "Entries", "LeaderCommitIndex", "Lease")
+	appendEntriesResponseFields   = fieldNames("Term", "LastLog", "Success", "NoRetryBackoff", "Lease")
 	requestVoteRequestFields      = fieldNames("Term", "Candidate", "LastLogIndex", "LastLogTerm", "LeadershipTransfer")
 	requestVoteResponseFields     = fieldNames("Term", "Peers", "Granted")
 	requestPreVoteRequestFields   = fieldNames("Term", "LastLogIndex", "LastLogTerm")
@@ -62,6 +63,7 @@ func (r *AppendEntriesRequest) decode(d *msgpack.Stream) {
 	if f.Nil {
 		*r = AppendEntriesRequest{}
 	}
+	r.Lease = false // left out if it is
 	for f.Next() {
 		switch f.Name {
 		case "Term":
@@ -76,6 +78,8 @@ func (r *AppendEntriesRequest) decode(d *msgpack.Stream) {
 			r.Entries = decodeLogs(d)
 		case "LeaderCommitIndex":
 			r.LeaderCommitIndex = d.Uint()
+		case "Lease":
+			r.Lease = d.Bool()
 		default:
 			r.decodeField(d, f.Name)
 		}
@@ -138,6 +142,7 @@ func (r *AppendEntriesResponse) decode(d *msgpack.Stream) {
 	if f.Nil {
 		*r = AppendEntriesResponse{}
 	}
+	r.Lease = 0 // left out if it is
 	for f.Next() {
 		switch f.Name {
 		case "Term":
@@ -148,6 +153,8 @@ func (r *AppendEntriesResponse) decode(d *msgpack.Stream) {
 			r.Success = d.Bool()
 		case "NoRetryBackoff":
 			r.NoRetryBackoff = d.Bool()
+		case "Lease":
+			r.Lease = time.Duration(d.Int())
 		default:
 			r.decodeField(d, f.Name)
 		}

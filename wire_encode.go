@@ -8,7 +8,8 @@ import (
 
 // This file encodes the messages; it owns no state. Every struct is a map with
 // all of its fields, in ascending byte order of their names, always: a receiver
-// of hashicorp/raft would keep the last answer's value of a field left out.
+// of hashicorp/raft would keep the last answer's value of a field left out. Only what
+// hashicorp/raft does not have (Lease) is left out when it is zero.
 
 func appendBytesField(b []byte, name string, v []byte) []byte {
 	return msgpack.AppendBytes(msgpack.AppendString(b, name), v)
@@ -26,11 +27,18 @@ func appendBoolField(b []byte, name string, v bool) []byte {
 	return msgpack.AppendBool(msgpack.AppendString(b, name), v)
 }
 
+func oneIf(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 // writeAppendEntries writes an AppendEntriesRequest like writeRequest. The
 // entries go straight to w, from their common encoding if they have one.
 func writeAppendEntries(w *bufio.Writer, r *AppendEntriesRequest, newTimeFormat bool) {
 	b := append(w.AvailableBuffer(), byte(rpcAppendEntries))
-	b = msgpack.AppendMapHeader(b, 9)
+	b = msgpack.AppendMapHeader(b, 9+oneIf(r.Lease))
 	b = appendBytesField(b, "Addr", r.Addr)
 	b = msgpack.AppendString(b, "Entries")
 	if r.Entries == nil {
@@ -45,6 +53,9 @@ func writeAppendEntries(w *bufio.Writer, r *AppendEntriesRequest, newTimeFormat 
 	b = appendBytesField(w.AvailableBuffer(), "ID", r.ID)
 	b = appendBytesField(b, "Leader", r.Leader)
 	b = appendUintField(b, "LeaderCommitIndex", r.LeaderCommitIndex)
+	if r.Lease {
+		b = appendBoolField(b, "Lease", true)
+	}
 	b = appendUintField(b, "PrevLogEntry", r.PrevLogEntry)
 	b = appendUintField(b, "PrevLogTerm", r.PrevLogTerm)
 	b = appendIntField(b, "ProtocolVersion", int64(r.ProtocolVersion))
@@ -85,10 +96,13 @@ func appendLog(b []byte, e *Log, newTimeFormat bool) []byte {
 }
 
 func (r *AppendEntriesResponse) encode(b []byte) []byte {
-	b = msgpack.AppendMapHeader(b, 7)
+	b = msgpack.AppendMapHeader(b, 7+oneIf(r.Lease != 0))
 	b = appendBytesField(b, "Addr", r.Addr)
 	b = appendBytesField(b, "ID", r.ID)
 	b = appendUintField(b, "LastLog", r.LastLog)
+	if r.Lease != 0 {
+		b = appendIntField(b, "Lease", int64(r.Lease))
+	}
 	b = appendBoolField(b, "NoRetryBackoff", r.NoRetryBackoff)
 	b = appendIntField(b, "ProtocolVersion", int64(r.ProtocolVersion))
 	b = appendBoolField(b, "Success", r.Success)

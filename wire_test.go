@@ -95,7 +95,9 @@ func everyMessage(a, b uint64, c int64, p, q []byte, at time.Time, count int) []
 	return []typedMessage{
 		{rpcAppendEntries, &AppendEntriesRequest{RPCHeader: header, Term: a, Leader: q, PrevLogEntry: b, PrevLogTerm: a + b, Entries: entries, LeaderCommitIndex: a}},
 		{rpcAppendEntries, &AppendEntriesRequest{RPCHeader: header, Entries: []*Log{}}},
+		{rpcAppendEntries, &AppendEntriesRequest{RPCHeader: header, Entries: []*Log{}, Term: a, Lease: true}},
 		{rpcAppendEntries, &AppendEntriesResponse{RPCHeader: header, Term: a, LastLog: b, Success: a > b, NoRetryBackoff: a < b}},
+		{rpcAppendEntries, &AppendEntriesResponse{RPCHeader: header, Term: a, Success: true, Lease: time.Duration(c)}},
 		{rpcRequestVote, &RequestVoteRequest{RPCHeader: header, Term: a, Candidate: q, LastLogIndex: b, LastLogTerm: a, LeadershipTransfer: a > b}},
 		{rpcRequestVote, &RequestVoteResponse{RPCHeader: header, Term: b, Peers: p, Granted: a < b}},
 		{rpcRequestPreVote, &RequestPreVoteRequest{RPCHeader: header, Term: a, LastLogIndex: b, LastLogTerm: a}},

@@ -46,8 +46,9 @@ type writer struct {
 // term it was accepted in, nor before what contradicts it is gone.
 type batch struct {
 	hard     *hardState
-	reset    *entryID // the log begins anew behind this snapshot
-	truncate uint64   // delete from here on; 0 for nothing
+	promise  time.Duration // the longest one to a leader, see lease.go; 0 for as before
+	reset    *entryID      // the log begins anew behind this snapshot
+	truncate uint64        // delete from here on; 0 for nothing
 	entries  []*Log
 	commit   uint64 // the commit index to store with entries
 	probe    *Log   // stored and deleted again, to see whether the store works
@@ -80,8 +81,11 @@ func newWriter(logs LogStore, stable StableStore, tracker CommitTrackingLogStore
 }
 
 func (b *batch) empty() bool {
-	return b.hard == nil && b.reset == nil && b.truncate == 0 && len(b.entries) == 0 && b.probe == nil
+	return !b.urgent() && b.reset == nil && b.truncate == 0 && len(b.entries) == 0 && b.probe == nil
 }
+
+// urgent reports whether it has something for the StableStore.
+func (b *batch) urgent() bool { return b.hard != nil || b.promise > 0 }
 
 // last is the last entry that the batch stores, 0 if it stores none.
 func (b *batch) last() uint64 {
@@ -96,6 +100,9 @@ func (b *batch) last() uint64 {
 
 // setHard makes h the hard state to write next.
 func (w *writer) setHard(h hardState) { w.pending.hard = &h }
+
+// setPromise notes how long a promise to a leader may be.
+func (w *writer) setPromise(d time.Duration) { w.pending.promise = d }
 
 // hardDurable reports whether the last hard state given is on disk.
 func (w *writer) hardDurable() bool {
@@ -156,13 +163,13 @@ func (w *writer) whenSynced(f func(error)) {
 	}
 }
 
-// whenHardSynced calls f once the last hard state given is durable. It does not wait
+// whenHardSynced calls f once what the StableStore was given last is durable. It does not wait
 // behind entries that go with a later batch.
 func (w *writer) whenHardSynced(f func(error)) {
 	switch {
-	case w.pending.hard != nil:
+	case w.pending.urgent():
 		w.pending.promises = append(w.pending.promises, promise{f: f})
-	case w.flying != nil && w.flying.hard != nil:
+	case w.flying != nil && w.flying.urgent():
 		w.flying.promises = append(w.flying.promises, promise{f: f})
 	default:
 		f(nil)
@@ -194,7 +201,10 @@ func (b *batch) split() (first, rest *batch) {
 		return b, &batch{}
 	}
 	rest = &batch{entries: b.entries[n:]}
-	first = &batch{hard: b.hard, reset: b.reset, truncate: b.truncate, probe: b.probe, entries: b.entries[:n:n]}
+	first = &batch{
+		hard: b.hard, promise: b.promise,
+		reset: b.reset, truncate: b.truncate, probe: b.probe, entries: b.entries[:n:n],
+	}
 	for _, p := range b.promises {
 		if p.entries <= n {
 			first.promises = append(first.promises, p)
@@ -225,10 +235,10 @@ func (w *writer) finish(log *raftLog) *batch {
 }
 
 // fail drops every write to the log that is still pending, and returns the
-// promises that cannot be kept. The hard state stays: it goes to another store.
+// promises that cannot be kept. What is for the other store stays.
 func (w *writer) fail() []promise {
 	dropped := w.pending.promises
-	w.pending = &batch{hard: w.pending.hard}
+	w.pending = &batch{hard: w.pending.hard, promise: w.pending.promise}
 	return dropped
 }
 
@@ -323,15 +333,25 @@ func (w *writer) compactChunk() (more bool, err *StoreError) {
 
 // write stores a batch and records in it what went wrong.
 func (w *writer) write(b *batch) {
-	if b.hard != nil {
-		if err := saveHardState(w.stable, *b.hard); err != nil {
-			b.err, b.fatal = &StoreError{"stable", 0, err}, true
-			return
-		}
+	if err := w.writeStable(b); err != nil {
+		b.err, b.fatal = &StoreError{"stable", 0, err}, true
+		return
 	}
 	b.err = w.writeLog(b)
 	// After a failed flush nothing is known of what the disk holds.
 	b.fatal = b.err != nil && isIOError(b.err)
+}
+
+func (w *writer) writeStable(b *batch) error {
+	if b.promise > 0 {
+		if err := savePromise(w.stable, b.promise); err != nil {
+			return err
+		}
+	}
+	if b.hard == nil {
+		return nil
+	}
+	return saveHardState(w.stable, *b.hard)
 }
 
 func isIOError(err error) bool { return errors.Is(err, syscall.EIO) }
@@ -424,6 +444,9 @@ func (b *batch) String() string {
 			s += fmt.Sprintf(" vote=%s", b.hard.vote.id)
 		}
 		parts = append(parts, s)
+	}
+	if b.promise > 0 {
+		parts = append(parts, fmt.Sprintf("promise=%v", b.promise))
 	}
 	if b.reset != nil {
 		parts = append(parts, fmt.Sprintf("reset %v", *b.reset))

@@ -142,6 +142,7 @@ func readCases() []testCase {
 					{peer: "upstream", store: "bolt", method: "verify"},
 					{peer: "ours", store: "bolt", method: "verify"},
 					{peer: "ours", store: "bolt", method: "readindex"},
+					{peer: "ours", store: "bolt", method: "lease"},
 				}})
 		}
 	}

@@ -148,6 +148,8 @@ func class(e entrant) string {
 	switch {
 	case e.peer == "upstream" && e.store == "raft-wal", e.method == "readindex":
 		return "other"
+	case e.method == "lease":
+		return "etcd" // which reads have no line for
 	default:
 		return e.peer
 	}

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -86,7 +87,7 @@ func fillValue(v reflect.Value, seed *uint64) {
 		v.SetInt(3)
 	case raft.SnapshotVersion:
 		v.SetInt(1)
-	case int64:
+	case int64, time.Duration:
 		v.SetInt(int64(*seed >> 1))
 	case uint64:
 		v.SetUint(*seed)

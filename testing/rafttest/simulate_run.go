@@ -86,6 +86,7 @@ type simPlan struct {
 	latency   time.Duration
 	sync      time.Duration // of a disk
 	preVote   int           // 0: off, 1: on some servers, else on
+	leases    bool          // most servers read by promises
 	trailing  uint64
 	threshold uint64
 	interval  time.Duration
@@ -116,6 +117,7 @@ func (s *simulation) drawPlan() {
 	p.sync = pick(r, 200*time.Microsecond, 2*time.Millisecond, 10*time.Millisecond)
 	p.every = pick[time.Duration](r, 2, 4, 8) * p.heartbeat
 	p.preVote = r.IntN(4)
+	p.leases = r.IntN(2) == 0
 	p.trailing = pick[uint64](r, 0, 2, 10, 100)
 	p.threshold = pick[uint64](r, 1, 8, 50, 500)
 	p.interval = pick[time.Duration](r, 2, 5, 20) * p.heartbeat
@@ -139,6 +141,7 @@ func (s *simulation) configure(c *raft.Config) {
 	c.MaxAppendEntries = p.batch
 	c.PreVoteDisabled = p.preVote == 0 || p.preVote == 1 && s.rng.IntN(2) == 0
 	c.ShutdownOnRemove = s.rng.IntN(2) == 0
+	c.LeaseReads = p.leases && s.rng.IntN(8) > 0
 	if s.opts.Configure != nil {
 		s.opts.Configure(c)
 	}

@@ -52,7 +52,7 @@ func specs(f load.Flags) ([]spec, error) {
 	}
 	var all []spec
 	for _, s := range p.Servers {
-		all = append(all, spec{Server: s, Dir: filepath.Join(f.Dir, string(s.ID)), Store: f.Store, Past: p})
+		all = append(all, spec{Server: s, Dir: filepath.Join(f.Dir, string(s.ID)), Store: f.Store, Method: f.Method, Past: p})
 	}
 	return all, nil
 }

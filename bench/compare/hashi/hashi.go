@@ -25,7 +25,13 @@ type Library struct {
 
 	// Reads are ways for a leader to make sure that it may answer a read, by the name
 	// that -method gives them. VerifyLeader is known here.
-	Reads map[string]func(*raft.Raft) error
+	Reads map[string]ReadMethod
+}
+
+// A ReadMethod is a way to read.
+type ReadMethod struct {
+	Configure func(*raft.Config) // what it needs of every node; nil for nothing
+	Read      func(*raft.Raft) error
 }
 
 // Main is the program. See [load.Main].

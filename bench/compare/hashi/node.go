@@ -18,15 +18,17 @@ type spec struct {
 	Server raft.Server
 	Dir    string
 	Store  string
+	Method string // of reading
 	Past   past
 }
 
 // node is a server in this process. It can be started again after it was stopped.
 type node struct {
 	spec
-	open    OpenStore
-	cached  bool // behind a raft.LogCache
-	flushes Flushes
+	configure func(*raft.Config) // nil: nothing to change
+	open      OpenStore
+	cached    bool // behind a raft.LogCache
+	flushes   Flushes
 
 	// Of one run.
 	machine *load.Machine
@@ -55,7 +57,7 @@ func newNode(lib Library, s spec) (*node, error) {
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
 		return nil, err
 	}
-	return &node{spec: s, open: open, cached: cached}, nil
+	return &node{spec: s, configure: lib.Reads[s.Method].Configure, open: open, cached: cached}, nil
 }
 
 // openDisk opens what the node has on disk.
@@ -86,6 +88,9 @@ func (n *node) start() (err error) {
 	conf.LocalID = n.Server.ID
 	conf.SnapshotThreshold = math.MaxInt64
 	conf.Logger = logger
+	if n.configure != nil {
+		n.configure(conf)
+	}
 	n.machine = load.NewMachine()
 	n.raft, err = raft.NewRaft(conf, fsm{n.machine}, n.logs, n.store, n.snaps, n.trans)
 	if err != nil {

@@ -33,6 +33,7 @@ func TestPeers(t *testing.T) {
 	}
 	tests["ours reads by index"] = func(t *testing.T) {
 		measurement{args: "-workload read -method readindex -writers 1", metrics: "rate writes"}.check(t, filepath.Join(bin, "ours"))
+		measurement{args: "-workload read -method lease", metrics: "rate"}.check(t, filepath.Join(bin, "ours"))
 	}
 	tests["upstream has no ReadIndex"] = func(t *testing.T) {
 		var exit *exec.ExitError

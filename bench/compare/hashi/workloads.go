@@ -20,13 +20,13 @@ func read(lib Library, f load.Flags) (load.Metrics, error) {
 	method, ok := lib.Reads[f.Method]
 	switch {
 	case f.Method == "verify":
-		method = func(r *raft.Raft) error { return r.VerifyLeader().Error() }
+		method.Read = func(r *raft.Raft) error { return r.VerifyLeader().Error() }
 	case !ok:
 		return nil, fmt.Errorf("method %q: %w", f.Method, load.ErrUnsupported)
 	}
 	return withCluster(lib, f, func(c *cluster) (load.Metrics, error) {
 		leader := c.nodes[0].raft
-		return load.Read(c, f.Options(), func(int) error { return method(leader) })
+		return load.Read(c, f.Options(), func(int) error { return method.Read(leader) })
 	})
 }
 

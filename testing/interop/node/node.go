@@ -34,6 +34,8 @@ type Library struct {
 	Open func(path string) (Store, error)
 	// DisablePreVote sets PreVoteDisabled; nil if the library has no pre-vote.
 	DisablePreVote func(*raft.Config)
+	// Configure sets what only this library has; nil for nothing.
+	Configure func(*raft.Config)
 }
 
 // node is a running server.
@@ -82,6 +84,9 @@ func parseFlags(lib Library) options {
 	flag.Parse()
 	if !*preVote && lib.DisablePreVote != nil {
 		lib.DisablePreVote(conf)
+	}
+	if lib.Configure != nil {
+		lib.Configure(conf)
 	}
 	conf.ShutdownOnRemove = false
 	conf.LogOutput = os.Stderr

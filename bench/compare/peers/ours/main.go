@@ -11,7 +11,10 @@ import (
 func main() {
 	hashi.Main(hashi.Library{
 		Stores: map[string]hashi.OpenStore{"bolt": openBolt, "wal": openWAL},
-		Reads:  map[string]func(*raft.Raft) error{"readindex": readIndex},
+		Reads: map[string]hashi.ReadMethod{
+			"readindex": {Read: readIndex},
+			"lease":     {Read: readIndex, Configure: func(c *raft.Config) { c.LeaseReads = true }},
+		},
 	})
 }
 

@@ -1,0 +1,71 @@
+package raft
+
+import (
+	"math"
+	"testing"
+	"time"
+)
+
+// What a peer claims to promise makes a lease no longer than this leader's own patience,
+// and a nonsensical promise makes none (R17). Scripts have the rest: lease_reads.txt.
+func TestPromiseOfAPeerIsBounded(t *testing.T) {
+	const most = 900 * time.Millisecond // HeartbeatTimeout less a tenth
+	for _, tt := range []struct{ claimed, want time.Duration }{
+		{time.Second, most},
+		{2 * time.Second, most},
+		{math.MaxInt64, most},
+		{100 * time.Millisecond, 90 * time.Millisecond},
+		{0, 0},
+		{-time.Second, 0},
+		{math.MinInt64, 0},
+	} {
+		s := newStage(t)
+		s.options["leases"] = "on"
+		s.do([]string{"cluster", "3"})
+		s.do([]string{"lead", "n1"})
+		s.now = s.now.Add(5 * time.Second)
+		r := s.node("n1").raft
+		r.beginStep(s.now)
+		r.promisedBy(r.lead.peer("n2"), s.now, tt.claimed)
+		r.extendLease()
+		got := max(0, r.lead.readLease.Sub(s.now))
+		if got != tt.want {
+			t.Errorf("%v claimed: a lease of %v, want %v", tt.claimed, got, tt.want)
+		}
+	}
+}
+
+// A server alone needs nobody's promise, and one whose vote is gone has none of its own.
+func TestLeaseOfOneVoter(t *testing.T) {
+	s := newStage(t)
+	s.options["leases"] = "on"
+	s.do([]string{"cluster", "1"})
+	s.do([]string{"lead", "n1"})
+	s.do([]string{"wait", "100ms", "n1"}) // to the next heartbeat
+	if _, ok := s.node("n1").raft.leasedIndex(s.node("n1").clock); !ok {
+		t.Error("a single voter has no lease")
+	}
+	s.do([]string{"add", "n2"})
+	s.node("n1").change(AddVoter, "n2", 0)
+	if _, ok := s.node("n1").raft.leasedIndex(s.node("n1").clock); ok {
+		t.Error("it has one although another voter has promised nothing")
+	}
+}
+
+// What was promised stays so when a new configuration makes promises shorter.
+func TestPromiseIsKept(t *testing.T) {
+	s := newStage(t)
+	s.options["leases"] = "on"
+	s.do([]string{"cluster", "3"})
+	s.do([]string{"lead", "n1"})
+	r := s.node("n2").raft
+	r.beginStep(s.now)
+	end := r.now.Add(r.promise(true))
+	c := *r.conf()
+	c.HeartbeatTimeout /= 10
+	r.config.Store(&c)
+	r.beginStep(s.now)
+	if got := r.promise(true); got != c.HeartbeatTimeout || !r.promised.Equal(end) {
+		t.Errorf("promised %v, nothing before %v, want %v", got, r.promised, end)
+	}
+}
