@@ -39,7 +39,6 @@ func NewRaft(conf *Config, fsm FSM, logs LogStore, stable StableStore, snaps Sna
 	r.timer = time.NewTimer(time.Until(r.timerAt))
 	r.busy.name = "main"
 	r.workers.Go(func() { r.writer.run(r.report, r.stopping) })
-	r.workers.Go(r.emitGauges)
 	r.workers.Go(func() { r.fsm.run(r.report) })
 	restore := r.commit
 	r.flush()
@@ -104,6 +103,7 @@ func (r *Raft) begin(now time.Time) {
 		r.promised = now.Add(r.longest) // perhaps, just before the crash
 	}
 	r.taking.due = now.Add(r.random(r.conf().SnapshotInterval))
+	r.gaugesAt = now.Add(gaugeInterval)
 }
 
 // choosePreVote turns pre-vote off for a transport that does not know it.

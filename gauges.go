@@ -32,24 +32,28 @@ func (s *saturation) waited(start, end time.Time) {
 	s.begin, s.idle = end, 0
 }
 
-// gaugeInterval is how often emitGauges looks.
+// gaugeInterval is how often gauges are emitted.
 const gaugeInterval = 10 * time.Second
+
+// checkGaugesDue emits the gauges now and then, unless a store that hangs keeps the last
+// who tried.
+func (r *Raft) checkGaugesDue() {
+	if r.now.Before(r.gaugesAt) {
+		return
+	}
+	r.gaugesAt = r.now.Add(gaugeInterval)
+	if r.gauging.CompareAndSwap(false, true) {
+		r.spawn(r.emitGauges)
+	}
+}
 
 // emitGauges reports what can only be looked at: how far the disk is behind (L3), and,
 // on the leader, how old the log is.
 func (r *Raft) emitGauges() {
-	ticker := time.NewTicker(gaugeInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-			r.emitDisk()
-			if r.State() == Leader {
-				metrics.SetGauge([]string{"raft", "leader", "oldestLogAge"}, r.oldestLogAge())
-			}
-		case <-r.stopping:
-			return
-		}
+	defer r.gauging.Store(false)
+	r.emitDisk()
+	if r.State() == Leader {
+		metrics.SetGauge([]string{"raft", "leader", "oldestLogAge"}, r.oldestLogAge())
 	}
 }
 

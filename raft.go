@@ -79,6 +79,7 @@ type Raft struct {
 	calls     chan interface{} // taken by main, one at a time
 	results   chan interface{} // reports of the workers
 	fsm       *fsmRunner
+	gauging   atomic.Bool
 	stopping  chan struct{}
 	stopOnce  sync.Once
 	ended     chan struct{} // closed when main has ended
@@ -118,6 +119,7 @@ type Raft struct {
 	leaving uint64  // shut down when this index is applied
 	failure error   // why the node stopped by itself
 
+	gaugesAt   time.Time
 	electionAt time.Time     // when to look at heard, or to stand again
 	patience   time.Duration // how long a leader may be silent, drawn anew each time
 	warned     bool          // of standing in the way of an election, once per stay
@@ -487,6 +489,7 @@ func (r *Raft) settle(before uint64) {
 
 // handleDeadlines does what is due in every role.
 func (r *Raft) handleDeadlines() {
+	r.checkGaugesDue()
 	r.checkSnapshotDue()
 	r.checkStore()
 	r.retryRestore()
@@ -538,6 +541,7 @@ func (r *Raft) nextDeadline() time.Time {
 		}
 	}
 	earlier(r.taking.due)
+	earlier(r.gaugesAt)
 	earlier(r.work.retryAt)
 	earlier(r.work.resumeAt)
 	earlier(r.storeDeadline())
