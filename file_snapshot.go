@@ -481,6 +481,17 @@ func (s *FileSnapshotSink) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// ReadFrom appends what a reader has until its end. After an error other than the
+// reader's the snapshot can't be finished.
+func (s *FileSnapshotSink) ReadFrom(r io.Reader) (int64, error) {
+	if s.end.done {
+		return 0, errSinkEnded
+	}
+	n, err := s.w.ReadFrom(r)
+	s.meta.Size += n
+	return n, err
+}
+
 // Close finishes the snapshot: when it returns nil the snapshot survives a crash and
 // is listed. When it returns an error there is no such snapshot. Older snapshots
 // beyond those that the store keeps are then removed; if that fails, it is logged.

@@ -1,6 +1,9 @@
 package raft
 
-import "sync/atomic"
+import (
+	"io"
+	"sync/atomic"
+)
 
 // This file writes a state beside whoever makes it: checksum, file and disk take as long
 // as receiving a snapshot or encoding an FSM's state, and need not wait for each other.
@@ -55,6 +58,24 @@ func (w *stateWriter) Write(p []byte) (int, error) {
 		n += copied
 	}
 	return n, nil
+}
+
+// ReadFrom writes what a reader has until its end. It is read into the buffers, which
+// saves a copy.
+func (w *stateWriter) ReadFrom(r io.Reader) (n int64, err error) {
+	for err == nil {
+		if err = w.makeRoom(); err != nil {
+			break
+		}
+		var m int
+		m, err = r.Read(w.buf[len(w.buf):cap(w.buf)])
+		w.buf = w.buf[:len(w.buf)+m]
+		n += int64(m)
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return n, err
 }
 
 // makeRoom hands over a buffer that is full.

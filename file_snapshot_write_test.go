@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -183,6 +184,81 @@ func TestStateWriterCancel(t *testing.T) {
 				t.Errorf("after %d s: %d more writes", after, now-writes)
 			}
 			time.Sleep(time.Minute)
+		})
+	}
+}
+
+// What a reader has is written as it is, in whatever pieces it comes, behind what was
+// written before.
+func TestSinkReadFrom(t *testing.T) {
+	for name, source := range map[string]func(io.Reader) io.Reader{
+		"at once":          func(r io.Reader) io.Reader { return r },
+		"byte by byte":     iotest.OneByteReader,
+		"by halves":        iotest.HalfReader,
+		"end with the end": iotest.DataErrReader,
+	} {
+		for _, size := range []int{0, 1, 63, 64, 65, 128, 64 * stateBuffers, 64*stateBuffers + 1, 5000} {
+			for _, before := range []int{0, 1, 64} {
+				s, err := openFileSnapshotStore(newCrashFS(), "/data/node", 1, hclog.NewNullLogger())
+				must(t, err)
+				s.buffer, s.flush = 64, 200
+				want := goldenPattern(before + size)
+				sink, err := s.Create(1, 1, 1, oneVoter, 1, addrTransport{})
+				must(t, err)
+				_, err = sink.Write(want[:before])
+				must(t, err)
+				n, err := io.Copy(sink, struct{ io.Reader }{source(bytes.NewReader(want[before:]))})
+				if n != int64(size) || err != nil {
+					t.Errorf("%s, %d bytes behind %d: took %d, %v", name, size, before, n, err)
+				}
+				must(t, sink.Close())
+				meta, rc, err := s.Open(sink.ID())
+				must(t, err)
+				got, err := io.ReadAll(rc)
+				must(t, errors.Join(err, rc.Close()))
+				if !bytes.Equal(got, want) || meta.Size != int64(len(want)) {
+					t.Errorf("%s, %d bytes behind %d: read %d others, %+v", name, size, before, len(got), meta)
+				}
+			}
+		}
+	}
+}
+
+// A reader's error is returned, with what came before it, and a sink that has ended
+// reads nothing.
+func TestSinkReadFromFails(t *testing.T) {
+	s, err := openFileSnapshotStore(newCrashFS(), "/data/node", 1, hclog.NewNullLogger())
+	must(t, err)
+	s.buffer = 64
+	sink, err := s.Create(1, 1, 1, oneVoter, 1, addrTransport{})
+	must(t, err)
+	source := io.MultiReader(bytes.NewReader(make([]byte, 1000)), iotest.ErrReader(errInjected), zeros{})
+	if n, err := sink.(io.ReaderFrom).ReadFrom(source); n != 1000 || err != errInjected {
+		t.Errorf("took %d, %v", n, err)
+	}
+	must(t, sink.Cancel())
+	if n, err := sink.(io.ReaderFrom).ReadFrom(zeros{}); n != 0 || err != errSinkEnded {
+		t.Errorf("took %d when it was cancelled, %v", n, err)
+	}
+}
+
+// A failure in the background ends the reading, of a source that has no end.
+func TestStateWriterReadFromFails(t *testing.T) {
+	for _, failing := range []string{"write", "sync"} {
+		synctest.Test(t, func(t *testing.T) {
+			f := &slowFile{t: t, write: time.Second}
+			if failing == "write" {
+				f.writeErr = errInjected
+			} else {
+				f.syncErr = errInjected
+			}
+			w := newStateWriter(f, 10, 20)
+			if _, err := w.ReadFrom(zeros{}); err != errInjected {
+				t.Errorf("%s: ReadFrom = %v", failing, err)
+			}
+			if _, err := w.finish(); err != errInjected {
+				t.Errorf("%s: finish = %v", failing, err)
+			}
 		})
 	}
 }

@@ -115,7 +115,8 @@ func (r *Raft) judgeSnapshot(id entryID) (wanted, has bool) {
 	}
 }
 
-// intakeBuffer is how much of a snapshot is read at a time.
+// intakeBuffer is how much of a snapshot is read at a time for a sink that does not
+// read into buffers of its own.
 const intakeBuffer = 128 << 10
 
 // receiveSnapshot stores the stream of an InstallSnapshot and reads it to its end in

@@ -10,7 +10,7 @@ import (
 // The checksum is that of hash/crc64, however the state comes.
 func TestStateCRC(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	state := make([]byte, 10*crcHalf)
+	state := make([]byte, 20*crcThird)
 	for i := range state {
 		state[i] = byte(random.Uint32())
 	}
