@@ -49,7 +49,8 @@ func (r *Raft) publish() {
 	if s.latest = r.configs.latest(); old != nil && s.same(old) {
 		return
 	}
-	r.published.Store(&s)
+	changed := s // s itself would be on the heap in every step
+	r.published.Store(&changed)
 }
 
 // same reports whether nothing has changed. The configuration is known by its index
@@ -134,7 +135,8 @@ func (c *contactTime) set(t time.Time) {
 	switch first := c.first.Load(); {
 	case t.IsZero():
 	case first == nil:
-		c.first.Store(&t)
+		since := t // t itself would be on the heap each time
+		c.first.Store(&since)
 	default:
 		c.since.Store(int64(t.Sub(*first)))
 	}

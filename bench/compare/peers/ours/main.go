@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"runtime"
 
 	"github.com/hashicorp/raft"
 	"github.com/hashicorp/raft/bench/compare/hashi"
@@ -13,9 +14,16 @@ func main() {
 		Stores: map[string]hashi.OpenStore{"bolt": openBolt, "wal": openWAL},
 		Reads: map[string]hashi.ReadMethod{
 			"readindex": {Read: readIndex},
-			"lease":     {Read: readIndex, Configure: func(c *raft.Config) { c.LeaseReads = true }},
+			"lease":     {Read: leaseRead, Configure: func(c *raft.Config) { c.LeaseReads = true }},
 		},
 	})
+}
+
+// leaseRead yields after each read: clients that never wait for anything would keep the
+// nodes from running.
+func leaseRead(r *raft.Raft) error {
+	defer runtime.Gosched()
+	return readIndex(r)
 }
 
 func readIndex(r *raft.Raft) error {
