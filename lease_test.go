@@ -69,3 +69,20 @@ func TestPromiseIsKept(t *testing.T) {
 		t.Errorf("promised %v, nothing before %v, want %v", got, r.promised, end)
 	}
 }
+
+// Whoever has seen an entry applied elsewhere finds it in a read by the lease: a leader
+// publishes its commit index before it tells the others, in the middle of a step.
+func TestLeaseReadsWhatOthersAreTold(t *testing.T) {
+	s := newStage(t)
+	s.options["leases"] = "on"
+	s.do([]string{"cluster", "3"})
+	s.do([]string{"lead", "n1"})
+	n1 := s.node("n1")
+	n1.apply("x")
+	r := n1.raft
+	r.lead.peer("n2").progress.match, r.lead.peer("n3").progress.match = 3, 3 // both have it
+	r.flushLeader()
+	if index, ok := r.leasedIndex(n1.clock); !ok || index != 3 || r.commit != 3 {
+		t.Errorf("reads at %d (%v) when %d is committed", index, ok, r.commit)
+	}
+}

@@ -321,6 +321,9 @@ func (r *Raft) flushLeader() {
 	r.advanceTransfer()
 	r.advanceRestore()
 	r.confirmReads()
+	if r.lead.asksPromises(r.conf()) {
+		r.publish() // whoever has seen an entry applied elsewhere finds it in a read by the lease
+	}
 	for _, p := range r.lead.peers {
 		r.flushPeer(p)
 	}
