@@ -521,7 +521,7 @@ func (r *Raft) Restore(meta *SnapshotMeta, reader io.Reader, timeout time.Durati
 
 // ReloadConfig replaces all reloadable settings. If one of them is wrong it returns the
 // error and changes nothing. New timeouts apply from the next time each is used on; a
-// shorter HeartbeatTimeout at once.
+// shorter HeartbeatTimeout at once, unless a promise (Config.LeaseReads) is to be kept.
 func (r *Raft) ReloadConfig(rc ReloadableConfig) error {
 	r.reloading.Lock()
 	defer r.reloading.Unlock()

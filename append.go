@@ -208,8 +208,8 @@ func (r *Raft) replyAppended(rpc RPC, term uint64) {
 	})
 }
 
-// replyHardSynced answers when term and vote are durable, which the term of a heartbeat
-// nearly always is: neither it nor a vote waits behind entries.
+// replyHardSynced answers when term and vote, and the length of a promise, are durable, which
+// those of a heartbeat nearly always are: neither it nor a vote waits behind entries.
 func (r *Raft) replyHardSynced(rpc RPC, resp interface{}) {
 	r.writer.whenHardSynced(func(err error) { rpc.Respond(resp, err) })
 }

@@ -64,7 +64,7 @@ type AppendEntriesResponse struct {
 	NoRetryBackoff bool
 
 	// Lease is how long the receiver promises, from when it got the request, to vote for
-	// nobody; see Config.LeaseReads. It is left out of the message if 0.
+	// nobody and not to stand; see Config.LeaseReads. It is left out of the message if 0.
 	Lease time.Duration `codec:",omitempty"`
 }
 

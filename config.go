@@ -115,8 +115,10 @@ type Config struct {
 	// anyone, and as follower lets it promise its leader not to vote for others for a
 	// HeartbeatTimeout. A leader reads by the promises of a majority of the voters.
 	// It takes their clocks to run at rates that differ by less than a tenth, also
-	// while a process is stopped; without that assumption leave it off. A server
-	// that has promised anything starts a HeartbeatTimeout later into elections.
+	// while a process is stopped or a machine suspended or moved; where that cannot be
+	// relied on, leave it off. A server that has promised anything gives no vote for
+	// the longest HeartbeatTimeout of its last promises when it starts again, and a
+	// leader whose transfer has failed asks as without for the rest of its term.
 	LeaseReads bool
 
 	// NoLegacyTelemetry leaves out the metrics that carry a server's ID in their

@@ -43,9 +43,9 @@ func (r *Raft) promise(asked bool) time.Duration {
 		return 0
 	case r.released || !r.conf().LeaseReads:
 		return 0
-	case length > r.longest:
-		r.longest = length
-		r.writer.setPromise(length)
+	case length > r.longest, length < r.longest && !r.promised.After(r.now.Add(length)):
+		r.longest = length // a longer one is over by the time that this one is
+		r.writer.setLongest(length)
 	}
 	if end := r.now.Add(length); end.After(r.promised) {
 		r.promised = end
@@ -57,7 +57,7 @@ func (r *Raft) promise(asked bool) time.Duration {
 func (r *Raft) promising() bool { return r.now.Before(r.promised) }
 
 // asksPromises reports whether this leader wants to read by a lease.
-func (l *leadership) asksPromises(c *Config) bool { return c.LeaseReads && !l.leaseless }
+func (l *leadership) asksPromises(c *Config) bool { return c.LeaseReads && l.release == 0 }
 
 // promisedBy takes note of the promise in a peer's answer. A peer can't lengthen the lease
 // beyond this leader's own patience (R17).
@@ -69,12 +69,12 @@ func (r *Raft) promisedBy(p *peer, sent time.Time, length time.Duration) {
 	if end := sent.Add(length - length/clockMargin); end.After(p.promised) {
 		p.promised = end
 	}
-	r.extendLease()
+	r.updateLease()
 }
 
-// extendLease works out how long the promises of a majority last. There is no lease before
+// updateLease works out how long the promises of a majority last. There is no lease before
 // an entry of this term is committed: the commit index says nothing until then (R5).
-func (r *Raft) extendLease() {
+func (r *Raft) updateLease() {
 	l := r.lead
 	l.readLease = time.Time{}
 	if !l.asksPromises(r.conf()) || r.commit < l.start {
@@ -94,17 +94,34 @@ func (r *Raft) extendLease() {
 	}
 }
 
-// giveUpLease ends the lease for the rest of the term. It returns the round of heartbeats
-// that releases the voters, 0 if none is needed.
-func (r *Raft) giveUpLease() (round uint64) {
+// giveUpLease ends the lease for the rest of the term and begins to release the voters.
+func (r *Raft) giveUpLease() {
 	l := r.lead
 	if !l.asksPromises(r.conf()) {
-		return 0
+		return
 	}
-	l.leaseless, l.readLease = true, time.Time{}
+	l.release, l.readLease = l.reads.round+1, time.Time{}
 	r.publish() // before anyone is released
 	r.beat()
-	return l.reads.round
+}
+
+// hasReleased reports whether a peer and a majority of the voters know that their promises
+// are over. Only heartbeats tell them.
+func (r *Raft) hasReleased(p *peer) bool {
+	l := r.lead
+	if l.release == 0 {
+		return true
+	}
+	heard := quorumValue(l.voters, func(id ServerID) uint64 {
+		if id == r.localID {
+			return l.release
+		}
+		if p := l.peer(id); p != nil {
+			return p.beaten
+		}
+		return 0
+	})
+	return min(p.beaten, heard) >= l.release
 }
 
 // leasedIndex returns what a read that begins now has to see, if this node leads by a

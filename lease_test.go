@@ -27,7 +27,7 @@ func TestPromiseOfAPeerIsBounded(t *testing.T) {
 		r := s.node("n1").raft
 		r.beginStep(s.now)
 		r.promisedBy(r.lead.peer("n2"), s.now, tt.claimed)
-		r.extendLease()
+		r.updateLease()
 		got := max(0, r.lead.readLease.Sub(s.now))
 		if got != tt.want {
 			t.Errorf("%v claimed: a lease of %v, want %v", tt.claimed, got, tt.want)
@@ -85,4 +85,61 @@ func TestLeaseReadsWhatOthersAreTold(t *testing.T) {
 	if index, ok := r.leasedIndex(n1.clock); !ok || index != 3 || r.commit != 3 {
 		t.Errorf("reads at %d (%v) when %d is committed", index, ok, r.commit)
 	}
+}
+
+// A transfer waits for heartbeats to be answered that release the voters: an answer to
+// entries says nothing about promises.
+func TestTransferWaitsForRelease(t *testing.T) {
+	s := newStage(t)
+	s.options["leases"] = "on"
+	s.do([]string{"cluster", "3"})
+	s.do([]string{"lead", "n1"})
+	s.do([]string{"wait", "100ms", "n1"})
+	lost := 0
+	s.refuses = func(_ ServerID, cmd interface{}) bool {
+		m, ok := cmd.(*AppendEntriesRequest)
+		if !ok || !isHeartbeat(m) || m.Lease || lost == 4 {
+			return false
+		}
+		lost++
+		return true
+	}
+	s.do([]string{"apply", "n1", "x", "y"})
+	s.do([]string{"run", "2"})
+	f := s.node("n1").transfer("n3")
+	s.do([]string{"wait", "900ms", "n1"})
+	if done, err := f.completed(); !done || err != nil || lost < 4 {
+		t.Errorf("transfer: %v, %v, with %d heartbeats lost\n%s", done, err, lost, s.log.String())
+	}
+}
+
+// How long promises have been is forgotten when the last long one is over: it is how long
+// a server that starts again gives no vote.
+func TestLongestPromiseShrinks(t *testing.T) {
+	s := newStage(t)
+	s.options["leases"] = "on"
+	s.do([]string{"cluster", "3"})
+	s.do([]string{"lead", "n1"})
+	n2 := s.node("n2")
+	promise := func(length time.Duration) {
+		c := *n2.raft.conf()
+		c.HeartbeatTimeout, c.ElectionTimeout = length, length
+		n2.raft.config.Store(&c)
+		s.do([]string{"beat", "n1"})
+		s.do([]string{"run"})
+	}
+	check := func(want time.Duration) {
+		t.Helper()
+		if got, err := loadPromise(n2.disk); err != nil || got != want {
+			t.Errorf("the disk has promises of up to %v (%v), want %v", got, err, want)
+		}
+	}
+	promise(10 * time.Minute)
+	check(10 * time.Minute)
+	s.now = s.now.Add(10*time.Minute - 1100*time.Millisecond)
+	promise(time.Second)
+	check(10 * time.Minute)
+	s.now = s.now.Add(200 * time.Millisecond)
+	promise(time.Second)
+	check(time.Second)
 }

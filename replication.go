@@ -25,7 +25,7 @@ type leadership struct {
 	reads     reads
 	transfer  *transfer
 	readLease time.Time         // until then nobody else leads, zero: not known; see lease.go
-	leaseless bool              // it asks for no promises any more, see lease.go
+	release   uint64            // the round of heartbeats that releases the voters, 0: they are bound; see lease.go
 	changes   []*membershipCall // waiting for their turn, see R8
 	restore   *userRestore
 
@@ -51,6 +51,7 @@ type peer struct {
 
 	contact   time.Time // when the last request that it answered with success was sent
 	confirmed uint64    // the last read round that it answered
+	beaten    uint64    // the last one of which it answered the heartbeat
 
 	failures int       // in a row
 	promised time.Time // it gives no vote before this, see lease.go
@@ -170,7 +171,7 @@ func (r *Raft) followConfiguration() {
 		r.note.peerAdded(s)
 	}
 	r.note.peers(len(latest.config.Servers))
-	r.extendLease()
+	r.updateLease()
 }
 
 // forget ends what is left of a removed peer whose server is added again: its session is
@@ -547,7 +548,7 @@ func (r *Raft) beat() {
 			match: p.progress.match,
 		})
 	}
-	r.extendLease() // that of a single voter depends on nobody's answer
+	r.updateLease() // that of a single voter depends on nobody's answer
 }
 
 // beatInterval is the time between heartbeats: a tenth of the followers' patience,
@@ -581,6 +582,7 @@ func (r *Raft) handleBeatResult(e beatResult) {
 		p.retryAt = time.Time{}
 	}
 	r.heardFrom(p, e.beat.sent, e.beat.round)
+	p.beaten = max(p.beaten, e.beat.round)
 	r.promisedBy(p, e.beat.sent, e.resp.Lease)
 	if e.resp.LastLog < e.beat.match && p.progress.state == streaming {
 		p.progress.restart(p.progress.match) // it has lost what it had: find out how much

@@ -11,8 +11,8 @@ import (
 // table-tested in rules_test.go.
 
 // quorumValue returns the greatest v such that a majority of voters report at
-// least v. The commit index, a confirmed read round and the leader's contact with
-// its voters are all instances of it (R13). voters must not be empty.
+// least v. The commit index, a confirmed read round, the leader's contact with its
+// voters and their promises are all instances of it (R13). voters must not be empty.
 func quorumValue[T cmp.Ordered](voters []ServerID, value func(ServerID) T) T {
 	reported := make([]T, 0, len(voters))
 	for _, id := range voters {

@@ -535,7 +535,7 @@ func (s *sim) legacyStepped(p *legacyPeer) {
 
 // checkLeases looks whether whoever leads by a lease may: it must know everything that is
 // committed, and no other server may lead in a later term, whether it has committed
-// anything yet or not. The server may be in the middle of anything, or paused. term is that
+// anything yet or not. The server may have been paused since its last step. term is that
 // of the server that has just made a step, and leads says that it leads.
 func (s *sim) checkLeases(leads bool, term uint64) {
 	if !s.plan.leases {

@@ -21,7 +21,7 @@ type status struct {
 	latest    configEntry
 	pending   uint64    // entries that the FSM may get
 	writing   time.Time // when the write in flight began; zero if there is none
-	readLease time.Time // until then this node leads for sure; zero: not known
+	readLease time.Time // until then nobody else leads; zero: not known
 	sick      error     // why the log store is not used, or the node has stopped
 }
 

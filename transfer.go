@@ -16,8 +16,7 @@ type transfer struct {
 	target   Server
 	future   *future
 	deadline time.Time
-	release  uint64 // the round of heartbeats that releases the voters, see lease.go
-	asked    bool   // TimeoutNow is on its way
+	asked    bool // TimeoutNow is on its way
 }
 
 var (
@@ -39,10 +38,8 @@ func (r *Raft) startTransfer(c transferCall) {
 		return
 	}
 	r.logger.Info("starting leadership transfer", "id", target.ID, "address", target.Address)
-	r.lead.transfer = &transfer{
-		target: target, future: c.future, deadline: r.now.Add(r.conf().ElectionTimeout),
-		release: r.giveUpLease(),
-	}
+	r.giveUpLease()
+	r.lead.transfer = &transfer{target: target, future: c.future, deadline: r.now.Add(r.conf().ElectionTimeout)}
 	r.advanceTransfer()
 }
 
@@ -74,7 +71,8 @@ func (l *leadership) bestSuccessor() (best *peer) {
 	return best
 }
 
-// advanceTransfer asks the target to stand once it has the whole log.
+// advanceTransfer asks the target to stand once it has the whole log, and the voters may
+// follow it.
 func (r *Raft) advanceTransfer() {
 	t := r.lead.transfer
 	if t == nil || t.asked {
@@ -85,7 +83,7 @@ func (r *Raft) advanceTransfer() {
 		r.endTransfer(fmt.Errorf("%v was removed", t.target.ID))
 		return
 	}
-	if p.progress.match < r.log.last.index || min(p.confirmed, r.lead.reads.confirmed) < t.release {
+	if p.progress.match < r.log.last.index || !r.hasReleased(p) {
 		return
 	}
 	t.asked = true

@@ -46,7 +46,7 @@ type writer struct {
 // term it was accepted in, nor before what contradicts it is gone.
 type batch struct {
 	hard     *hardState
-	promise  time.Duration // the longest one to a leader, see lease.go; 0 for as before
+	longest  time.Duration // how long promises to leaders are at most, see lease.go; 0 for as before
 	reset    *entryID      // the log begins anew behind this snapshot
 	truncate uint64        // delete from here on; 0 for nothing
 	entries  []*Log
@@ -85,7 +85,7 @@ func (b *batch) empty() bool {
 }
 
 // urgent reports whether it has something for the StableStore.
-func (b *batch) urgent() bool { return b.hard != nil || b.promise > 0 }
+func (b *batch) urgent() bool { return b.hard != nil || b.longest > 0 }
 
 // last is the last entry that the batch stores, 0 if it stores none.
 func (b *batch) last() uint64 {
@@ -101,8 +101,8 @@ func (b *batch) last() uint64 {
 // setHard makes h the hard state to write next.
 func (w *writer) setHard(h hardState) { w.pending.hard = &h }
 
-// setPromise notes how long a promise to a leader may be.
-func (w *writer) setPromise(d time.Duration) { w.pending.promise = d }
+// setLongest notes how long a promise to a leader may be.
+func (w *writer) setLongest(d time.Duration) { w.pending.longest = d }
 
 // hardDurable reports whether the last hard state given is on disk.
 func (w *writer) hardDurable() bool {
@@ -202,7 +202,7 @@ func (b *batch) split() (first, rest *batch) {
 	}
 	rest = &batch{entries: b.entries[n:]}
 	first = &batch{
-		hard: b.hard, promise: b.promise,
+		hard: b.hard, longest: b.longest,
 		reset: b.reset, truncate: b.truncate, probe: b.probe, entries: b.entries[:n:n],
 	}
 	for _, p := range b.promises {
@@ -238,7 +238,7 @@ func (w *writer) finish(log *raftLog) *batch {
 // promises that cannot be kept. What is for the other store stays.
 func (w *writer) fail() []promise {
 	dropped := w.pending.promises
-	w.pending = &batch{hard: w.pending.hard, promise: w.pending.promise}
+	w.pending = &batch{hard: w.pending.hard, longest: w.pending.longest}
 	return dropped
 }
 
@@ -343,8 +343,8 @@ func (w *writer) write(b *batch) {
 }
 
 func (w *writer) writeStable(b *batch) error {
-	if b.promise > 0 {
-		if err := savePromise(w.stable, b.promise); err != nil {
+	if b.longest > 0 {
+		if err := savePromise(w.stable, b.longest); err != nil {
 			return err
 		}
 	}
@@ -445,8 +445,8 @@ func (b *batch) String() string {
 		}
 		parts = append(parts, s)
 	}
-	if b.promise > 0 {
-		parts = append(parts, fmt.Sprintf("promise=%v", b.promise))
+	if b.longest > 0 {
+		parts = append(parts, fmt.Sprintf("promise=%v", b.longest))
 	}
 	if b.reset != nil {
 		parts = append(parts, fmt.Sprintf("reset %v", *b.reset))
