@@ -201,7 +201,8 @@ func ValidateConfig(config *Config) error {
 	check(c.LeaderLeaseTimeout >= floor, "LeaderLeaseTimeout is too low")
 	check(c.LeaderLeaseTimeout <= c.HeartbeatTimeout,
 		"LeaderLeaseTimeout (%s) cannot be larger than heartbeat timeout (%s)", c.LeaderLeaseTimeout, c.HeartbeatTimeout)
-	check(!c.LeaseReads || c.HeartbeatTimeout <= maxPromise, "HeartbeatTimeout (%s) is too long for LeaseReads", c.HeartbeatTimeout)
+	check(!c.LeaseReads || c.HeartbeatTimeout <= maxPromise,
+		"HeartbeatTimeout (%s) cannot be larger than %s with LeaseReads", c.HeartbeatTimeout, maxPromise)
 	check(c.ElectionTimeout >= c.HeartbeatTimeout,
 		"ElectionTimeout (%s) must be equal or greater than Heartbeat Timeout (%s)", c.ElectionTimeout, c.HeartbeatTimeout)
 	if len(wrong) > 0 {

@@ -92,6 +92,23 @@ func TestValidateConfigReportsEverything(t *testing.T) {
 	}
 }
 
+// What LeaseReads rests on is not for promises of days (R20).
+func TestValidateConfigLeaseReads(t *testing.T) {
+	c := DefaultConfig()
+	c.LocalID, c.LeaseReads = "x", true
+	if err := ValidateConfig(c); err != nil {
+		t.Error(err)
+	}
+	c.HeartbeatTimeout, c.ElectionTimeout = maxPromise+1, maxPromise+1
+	if err := ValidateConfig(c); err == nil || !strings.Contains(err.Error(), "LeaseReads") {
+		t.Errorf("with promises longer than a day: %v", err)
+	}
+	c.LeaseReads = false
+	if err := ValidateConfig(c); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestReloadableConfig(t *testing.T) {
 	want := ReloadableConfig{1, 2, 3, 4, 5}
 	c := want.apply(*DefaultConfig())

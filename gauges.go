@@ -35,8 +35,8 @@ func (s *saturation) waited(start, end time.Time) {
 // gaugeInterval is how often gauges are emitted.
 const gaugeInterval = 10 * time.Second
 
-// checkGaugesDue emits the gauges now and then, unless a store that hangs keeps the last
-// who tried.
+// checkGaugesDue has the gauges emitted now and then, by one worker at most: a store that
+// hangs keeps it.
 func (r *Raft) checkGaugesDue() {
 	if r.now.Before(r.gaugesAt) {
 		return

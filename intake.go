@@ -115,10 +115,6 @@ func (r *Raft) judgeSnapshot(id entryID) (wanted, has bool) {
 	}
 }
 
-// intakeBuffer is how much of a snapshot is read at a time for a sink that does not
-// read into buffers of its own.
-const intakeBuffer = 128 << 10
-
 // receiveSnapshot stores the stream of an InstallSnapshot and reads it to its end in
 // any case.
 func (r *Raft) receiveSnapshot(in *intake) (snapshot string, err error) {
@@ -129,7 +125,7 @@ func (r *Raft) receiveSnapshot(in *intake) (snapshot string, err error) {
 	}
 	source := newCountingReadCloser(io.NopCloser(&intakeReader{in}))
 	defer logProgress(r.logger, "snapshot network transfer progress", source, in.req.Size)()
-	n, err := io.CopyBuffer(sink, source, make([]byte, intakeBuffer))
+	n, err := io.Copy(sink, source) // a file sink reads into buffers of its own
 	if err == nil && n != in.req.Size {
 		err = errShortRead
 	}

@@ -117,11 +117,11 @@ func (r *Raft) hasReleased(p *peer) bool {
 			return l.release
 		}
 		if p := l.peer(id); p != nil {
-			return p.beaten
+			return p.beatRound
 		}
 		return 0
 	})
-	return min(p.beaten, heard) >= l.release
+	return min(p.beatRound, heard) >= l.release
 }
 
 // leasedIndex returns what a read that begins now has to see, if this node leads by a

@@ -6,6 +6,15 @@ import (
 	"time"
 )
 
+// newLeaseStage returns a cluster with LeaseReads, which n1 leads.
+func newLeaseStage(t *testing.T, servers string) *stage {
+	s := newStage(t)
+	s.options["leases"] = "on"
+	s.do([]string{"cluster", servers})
+	s.do([]string{"lead", "n1"})
+	return s
+}
+
 // What a peer claims to promise makes a lease no longer than this leader's own patience,
 // and a nonsensical promise makes none (R17). Scripts have the rest: lease_reads.txt.
 func TestPromiseOfAPeerIsBounded(t *testing.T) {
@@ -19,10 +28,7 @@ func TestPromiseOfAPeerIsBounded(t *testing.T) {
 		{-time.Second, 0},
 		{math.MinInt64, 0},
 	} {
-		s := newStage(t)
-		s.options["leases"] = "on"
-		s.do([]string{"cluster", "3"})
-		s.do([]string{"lead", "n1"})
+		s := newLeaseStage(t, "3")
 		s.now = s.now.Add(5 * time.Second)
 		r := s.node("n1").raft
 		r.beginStep(s.now)
@@ -37,10 +43,7 @@ func TestPromiseOfAPeerIsBounded(t *testing.T) {
 
 // A server alone needs nobody's promise, and one whose vote is gone has none of its own.
 func TestLeaseOfOneVoter(t *testing.T) {
-	s := newStage(t)
-	s.options["leases"] = "on"
-	s.do([]string{"cluster", "1"})
-	s.do([]string{"lead", "n1"})
+	s := newLeaseStage(t, "1")
 	s.do([]string{"wait", "100ms", "n1"}) // to the next heartbeat
 	if _, ok := s.node("n1").raft.leasedIndex(s.node("n1").clock); !ok {
 		t.Error("a single voter has no lease")
@@ -54,10 +57,7 @@ func TestLeaseOfOneVoter(t *testing.T) {
 
 // What was promised stays so when a new configuration makes promises shorter.
 func TestPromiseIsKept(t *testing.T) {
-	s := newStage(t)
-	s.options["leases"] = "on"
-	s.do([]string{"cluster", "3"})
-	s.do([]string{"lead", "n1"})
+	s := newLeaseStage(t, "3")
 	r := s.node("n2").raft
 	r.beginStep(s.now)
 	end := r.now.Add(r.promise(true))
@@ -73,10 +73,7 @@ func TestPromiseIsKept(t *testing.T) {
 // Whoever has seen an entry applied elsewhere finds it in a read by the lease: a leader
 // publishes its commit index before it tells the others, in the middle of a step.
 func TestLeaseReadsWhatOthersAreTold(t *testing.T) {
-	s := newStage(t)
-	s.options["leases"] = "on"
-	s.do([]string{"cluster", "3"})
-	s.do([]string{"lead", "n1"})
+	s := newLeaseStage(t, "3")
 	n1 := s.node("n1")
 	n1.apply("x")
 	r := n1.raft
@@ -90,10 +87,7 @@ func TestLeaseReadsWhatOthersAreTold(t *testing.T) {
 // A transfer waits for heartbeats to be answered that release the voters: an answer to
 // entries says nothing about promises.
 func TestTransferWaitsForRelease(t *testing.T) {
-	s := newStage(t)
-	s.options["leases"] = "on"
-	s.do([]string{"cluster", "3"})
-	s.do([]string{"lead", "n1"})
+	s := newLeaseStage(t, "3")
 	s.do([]string{"wait", "100ms", "n1"})
 	lost := 0
 	s.refuses = func(_ ServerID, cmd interface{}) bool {
@@ -116,10 +110,7 @@ func TestTransferWaitsForRelease(t *testing.T) {
 // How long promises have been is forgotten when the last long one is over: it is how long
 // a server that starts again gives no vote.
 func TestLongestPromiseShrinks(t *testing.T) {
-	s := newStage(t)
-	s.options["leases"] = "on"
-	s.do([]string{"cluster", "3"})
-	s.do([]string{"lead", "n1"})
+	s := newLeaseStage(t, "3")
 	n2 := s.node("n2")
 	promise := func(length time.Duration) {
 		c := *n2.raft.conf()

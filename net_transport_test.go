@@ -852,16 +852,24 @@ func TestPipelineCoalescesWrites(t *testing.T) {
 	})
 }
 
+// newRawPeer returns a transport and a connection to it.
+func newRawPeer(t *testing.T) (*NetworkTransport, net.Conn) {
+	t.Helper()
+	network := newPipeNet()
+	b := network.transport("b", &NetworkTransportConfig{})
+	conn, err := network.listen("a").Dial("b", 0)
+	if err != nil {
+		b.Close()
+		t.Fatal(err)
+	}
+	return b, conn
+}
+
 // Answers that are ready together leave together.
 func TestServerCoalescesAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		network := newPipeNet()
-		b := network.transport("b", &NetworkTransportConfig{})
+		b, conn := newRawPeer(t)
 		defer b.Close()
-		conn, err := network.listen("a").Dial("b", 0)
-		if err != nil {
-			t.Fatal(err)
-		}
 		defer conn.Close()
 		var rpcs []RPC
 		go conn.Write(bytes.Repeat(frame(rpcTimeoutNow, &TimeoutNowRequest{}), 3))
@@ -883,13 +891,8 @@ func TestServerCoalescesAnswers(t *testing.T) {
 // itself it is answered by whoever read it.
 func TestHeartbeatWaitsForItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		network := newPipeNet()
-		b := network.transport("b", &NetworkTransportConfig{})
+		b, conn := newRawPeer(t)
 		defer b.Close()
-		conn, err := network.listen("a").Dial("b", 0)
-		if err != nil {
-			t.Fatal(err)
-		}
 		defer conn.Close()
 		requests := append(frame(rpcAppendEntries, realAppend(1)), frame(rpcAppendEntries, heartbeat(2))...)
 		go conn.Write(append(requests, frame(rpcAppendEntries, heartbeat(3))...))

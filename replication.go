@@ -51,7 +51,7 @@ type peer struct {
 
 	contact   time.Time // when the last request that it answered with success was sent
 	confirmed uint64    // the last read round that it answered
-	beaten    uint64    // the last one of which it answered the heartbeat
+	beatRound uint64    // the last one whose heartbeat it answered
 
 	failures int       // in a row
 	promised time.Time // it gives no vote before this, see lease.go
@@ -582,7 +582,7 @@ func (r *Raft) handleBeatResult(e beatResult) {
 		p.retryAt = time.Time{}
 	}
 	r.heardFrom(p, e.beat.sent, e.beat.round)
-	p.beaten = max(p.beaten, e.beat.round)
+	p.beatRound = max(p.beatRound, e.beat.round)
 	r.promisedBy(p, e.beat.sent, e.resp.Lease)
 	if e.resp.LastLog < e.beat.match && p.progress.state == streaming {
 		p.progress.restart(p.progress.match) // it has lost what it had: find out how much

@@ -30,7 +30,7 @@ var (
 // order that nobody draws, so a failure may take a few tries: -count=20.
 func TestSeed(t *testing.T) {
 	if *seed == 0 {
-		t.Skip("no -seed")
+		t.Skip("plays again the one seed that -seed names; TestFuzz plays many")
 	}
 	logger := hclog.NewNullLogger()
 	if *nodeLogs {
@@ -124,7 +124,7 @@ func work(take func() (uint64, bool), done func(outcome)) {
 // TestPlayer is what the other processes run.
 func TestPlayer(t *testing.T) {
 	if !*isPlayer {
-		t.Skip("this is for the processes that TestFuzz starts")
+		t.Skip("no test by itself: TestFuzz starts processes that run it, with -player")
 	}
 	err := serve(os.Stdin, os.Stdout, func(seed uint64) (o outcome) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { o = run(t, seed, settings{virtual: span(), nodes: *nodes}) })

@@ -149,7 +149,7 @@ func class(e entrant) string {
 	case e.peer == "upstream" && e.store == "raft-wal", e.method == "readindex":
 		return "other"
 	case e.method == "lease":
-		return "etcd" // which reads have no line for
+		return "etcd" // no picture has both
 	default:
 		return e.peer
 	}
