@@ -2,6 +2,7 @@ package raft
 
 import (
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -161,14 +162,17 @@ func (r *Raft) fetch(ln *lane, q *laneRequest) bool {
 	return err == nil
 }
 
-// beats is the heartbeat loop of a peer. It has one slot, in which the newest
-// heartbeat replaces one that has not gone out yet, and a hung call does not stop
-// the next.
+// beats is what a peer is to hear: of heartbeats that have not gone out yet only the
+// newest. A goroutine takes them while there are any, and a hung call does not stop the
+// next.
 type beats struct {
 	peer *peer
 	lead *leadership
-	reqs chan *beat
-	done chan struct{}
+	hung atomic.Int32 // calls that have taken long
+
+	mu    sync.Mutex
+	next  *beat // nil: none waits
+	taken bool  // by a goroutine
 }
 
 type beat struct {
@@ -187,12 +191,29 @@ type beatResult struct {
 	err   error
 }
 
-func (b *beats) put(bt *beat) {
-	select {
-	case <-b.reqs: // main is the only sender, so there is room now
-	default:
-	}
-	b.reqs <- bt
+// put makes bt the next heartbeat, and reports whether nobody is there to take it.
+func (b *beats) put(bt *beat) (first bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	first = !b.taken
+	b.next, b.taken = bt, true
+	return first
+}
+
+// take returns the next heartbeat. After nil, for none, the caller takes no more.
+func (b *beats) take() *beat {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	bt := b.next
+	b.next, b.taken = nil, bt != nil
+	return bt
+}
+
+// cancel drops the next heartbeat.
+func (b *beats) cancel() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.next = nil
 }
 
 // maxBeatCalls is how many heartbeats to one peer may hang before the next waits for a
@@ -200,36 +221,27 @@ func (b *beats) put(bt *beat) {
 // from being used.
 const maxBeatCalls = 4
 
-// runBeats serves a heartbeat loop until it is closed. A peer that answers more slowly
-// than rounds of reads follow each other skips some. If a call takes long another
-// goroutine takes the loop over. hung counts the calls that have.
-func (r *Raft) runBeats(b *beats, hung *atomic.Int32) {
-	relief := time.AfterFunc(time.Hour, func() {
-		hung.Add(1)
-		r.workers.Go(func() { r.runBeats(b, hung) })
-	})
-	relief.Stop()
-	for {
-		select {
-		case bt := <-b.reqs:
-			relief.Reset(r.beatPatience(hung))
-			r.sendBeat(b, bt)
-			if !relief.Stop() {
-				hung.Add(-1)
-				return
-			}
-		case <-b.done:
-			return
-		case <-r.stopping:
+// runBeats sends the heartbeats that there are. A peer that answers more slowly than
+// rounds of reads follow each other skips some. If a call takes long another goroutine
+// sends the rest.
+func (r *Raft) runBeats(b *beats) {
+	for bt := b.take(); bt != nil; bt = b.take() {
+		relief := time.AfterFunc(r.beatPatience(b), func() {
+			b.hung.Add(1)
+			r.workers.Go(func() { r.runBeats(b) })
+		})
+		r.sendBeat(b, bt)
+		if !relief.Stop() {
+			b.hung.Add(-1)
 			return
 		}
 	}
 }
 
 // beatPatience is how long a heartbeat may take before the next one does not wait for it.
-func (r *Raft) beatPatience(hung *atomic.Int32) time.Duration {
+func (r *Raft) beatPatience(b *beats) time.Duration {
 	patience := r.config.Load().HeartbeatTimeout
-	if hung.Load() < maxBeatCalls-1 {
+	if b.hung.Load() < maxBeatCalls-1 {
 		patience /= 10
 	}
 	return patience
@@ -270,7 +282,7 @@ func (d dialer) vote(to Server, req *RequestVoteRequest, c *campaign) {
 }
 
 func (d dialer) openLane(ln *lane)        { d.workers.Go(func() { d.runLane(ln) }) }
-func (d dialer) openBeats(b *beats)       { d.workers.Go(func() { d.runBeats(b, new(atomic.Int32)) }) }
+func (d dialer) beat(b *beats)            { d.workers.Go(func() { d.runBeats(b) }) }
 func (d dialer) sendSnapshot(in *install) { d.workers.Go(func() { d.runInstall(in) }) }
 
 func (d dialer) timeoutNow(to Server, req *TimeoutNowRequest, term uint64) {

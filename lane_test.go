@@ -1,7 +1,6 @@
 package raft
 
 import (
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,14 +30,14 @@ func TestHungBeatsDoNotMutePeer(t *testing.T) {
 		r := &Raft{trans: trans, results: make(chan interface{}, 100), ended: make(chan struct{}), stopping: make(chan struct{})}
 		r.note = &notes{raft: r, logger: hclog.NewNullLogger(), notifier: newNotifier(nil)}
 		r.config.Store(DefaultConfig())
-		b := &beats{peer: &peer{metrics: r.note.peerMetrics("p")}, reqs: make(chan *beat, 1), done: make(chan struct{})}
-		r.workers.Go(func() { r.runBeats(b, new(atomic.Int32)) })
+		b := &beats{peer: &peer{metrics: r.note.peerMetrics("p")}}
 		start := time.Now()
 		for range 30 { // three seconds
-			b.put(&beat{req: &AppendEntriesRequest{Term: 1}})
+			if b.put(&beat{req: &AppendEntriesRequest{Term: 1}}) {
+				r.workers.Go(func() { r.runBeats(b) })
+			}
 			time.Sleep(100 * time.Millisecond)
 		}
-		close(b.done)
 		r.workers.Wait()
 		close(trans.calls)
 		n, last := 0, start

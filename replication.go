@@ -87,7 +87,7 @@ type outbound interface {
 	preVote(to Server, req *RequestPreVoteRequest, c *campaign)
 	vote(to Server, req *RequestVoteRequest, c *campaign)
 	openLane(ln *lane)
-	openBeats(b *beats)
+	beat(b *beats)
 	sendSnapshot(in *install)
 	timeoutNow(to Server, req *TimeoutNowRequest, term uint64)
 }
@@ -201,7 +201,7 @@ func (r *Raft) closePeer(p *peer) {
 		r.closeLane(p)
 	}
 	if p.beats != nil {
-		close(p.beats.done)
+		p.beats.cancel()
 		p.beats = nil
 	}
 }
@@ -534,10 +534,9 @@ func (r *Raft) beat() {
 	l.beatAt = r.now.Add(r.beatInterval())
 	for _, p := range l.peers {
 		if p.beats == nil {
-			p.beats = &beats{peer: p, lead: l, reqs: make(chan *beat, 1), done: make(chan struct{})}
-			r.out.openBeats(p.beats)
+			p.beats = &beats{peer: p, lead: l}
 		}
-		p.beats.put(&beat{
+		first := p.beats.put(&beat{
 			to: p.server,
 			req: &AppendEntriesRequest{
 				RPCHeader: r.header, Term: l.term, Leader: r.header.Addr,
@@ -547,6 +546,9 @@ func (r *Raft) beat() {
 			sent:  r.now,
 			match: p.progress.match,
 		})
+		if first {
+			r.out.beat(p.beats)
+		}
 	}
 	r.updateLease() // that of a single voter depends on nobody's answer
 }

@@ -494,10 +494,11 @@ func (n *simNode) pumpLanes() {
 		return closed(ln.done)
 	})
 	n.beats = slices.DeleteFunc(n.beats, func(b *beats) bool {
-		if !closed(b.done) && len(b.reqs) > 0 {
-			n.sendBeat(b, <-b.reqs)
+		bt := b.take()
+		if bt != nil {
+			n.sendBeat(b, bt)
 		}
-		return closed(b.done)
+		return bt == nil
 	})
 }
 
@@ -730,8 +731,8 @@ func (o simOutbound) timeoutNow(to Server, req *TimeoutNowRequest, term uint64) 
 	})
 }
 
-func (o simOutbound) openLane(ln *lane)  { o.n.lanes = append(o.n.lanes, ln) }
-func (o simOutbound) openBeats(b *beats) { o.n.beats = append(o.n.beats, b) }
+func (o simOutbound) openLane(ln *lane) { o.n.lanes = append(o.n.lanes, ln) }
+func (o simOutbound) beat(b *beats)     { o.n.beats = append(o.n.beats, b) }
 
 func (o simOutbound) sendSnapshot(in *install) {
 	meta, source, err := openNewest(o.n.disk, in.upTo, hclog.NewNullLogger())
