@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// This file is the pipeline over a connection: a write loop that sends requests
-// and a read loop that receives their answers. A request passes from AppendEntries
-// through both; the read loop completes it.
+// This file is the pipeline over a connection: a write loop that sends requests, and
+// runs while there are any, and a read loop that receives their answers. A request
+// passes from AppendEntries through both; the read loop completes it.
 
 // netPipeline is an AppendPipeline over a connection of its own.
 type netPipeline struct {
@@ -18,8 +18,8 @@ type netPipeline struct {
 	// A pendingAppend goes through these in turn. Each has room for all slots, so
 	// only finished can block, when its reader is slow.
 	slots    chan struct{} // one is held by each unanswered request
-	queued   chan *pendingAppend
-	sent     chan *pendingAppend // the write loop closes it
+	queued   writeQueue[pendingAppend]
+	sent     chan *pendingAppend // closed when the pipeline is broken and nothing queued
 	finished chan AppendFuture
 
 	end pipelineEnd
@@ -44,17 +44,12 @@ func (n *NetworkTransport) AppendEntriesPipeline(id ServerID, target ServerAddre
 		net:      n,
 		conn:     c,
 		slots:    make(chan struct{}, n.inFlight),
-		queued:   make(chan *pendingAppend, n.inFlight),
 		sent:     make(chan *pendingAppend, n.inFlight),
 		finished: make(chan AppendFuture, n.inFlight),
 		end:      newPipelineEnd(),
 	}
-	if !n.spawn(p.writeLoop) {
-		n.pool.discard(c)
-		return nil, ErrTransportShutdown
-	}
 	if !n.spawn(p.readLoop) {
-		p.fail(ErrTransportShutdown)
+		n.pool.discard(c)
 		return nil, ErrTransportShutdown
 	}
 	return p, nil
@@ -66,14 +61,26 @@ func (p *netPipeline) AppendEntries(args *AppendEntriesRequest, resp *AppendEntr
 	case <-p.end.broken:
 		return nil, p.end.failure()
 	}
+	a := newPendingAppend(args, resp)
+	first, err := p.queue(a)
+	if err != nil {
+		return nil, err
+	}
+	if first && !p.net.spawn(p.writeLoop) {
+		p.fail(ErrTransportShutdown)
+		p.writeLoop() // which sends nothing any more
+	}
+	return a, nil
+}
+
+// queue adds a request to those to be sent, and reports whether nobody sends any.
+func (p *netPipeline) queue(a *pendingAppend) (first bool, err error) {
 	p.end.mu.Lock()
 	defer p.end.mu.Unlock()
 	if p.end.err != nil {
-		return nil, p.end.err
+		return false, p.end.err
 	}
-	a := newPendingAppend(args, resp)
-	p.queued <- a // has room for all slots
-	return a, nil
+	return p.queued.add(a), nil
 }
 
 func (p *netPipeline) Consumer() <-chan AppendFuture { return p.finished }
@@ -88,8 +95,12 @@ func (p *netPipeline) Close() error {
 
 // fail takes the pipeline out of use.
 func (p *netPipeline) fail(err error) {
-	if p.end.fail(err) {
-		p.net.pool.discard(p.conn)
+	if !p.end.fail(err) {
+		return
+	}
+	p.net.pool.discard(p.conn)
+	if p.queued.end() {
+		close(p.sent)
 	}
 }
 
@@ -105,38 +116,21 @@ func (p *netPipeline) failBy(doing string, err error) {
 // writeLoop sends the requests, and flushes when there are no more to send. What
 // it can no longer send it passes on all the same, to be failed in order.
 func (p *netPipeline) writeLoop() {
-	defer close(p.sent)
 	for {
-		a := p.nextQueued()
-		if a == nil {
+		if a := p.queued.next(); a != nil {
+			writeAppendEntries(p.conn.w, a.args, p.net.newTimeFormat)
+			p.sent <- a
+			continue
+		}
+		if err := p.conn.w.Flush(); err != nil {
+			p.failBy("send", err)
+		}
+		if done, last := p.queued.rest(); done {
+			if last {
+				close(p.sent)
+			}
 			return
 		}
-		writeAppendEntries(p.conn.w, a.args, p.net.newTimeFormat)
-		p.sent <- a
-	}
-}
-
-// nextQueued returns the next request to send, nil if the pipeline is broken and
-// none is left.
-func (p *netPipeline) nextQueued() *pendingAppend {
-	select {
-	case a := <-p.queued:
-		return a
-	default:
-	}
-	if err := p.conn.w.Flush(); err != nil {
-		p.failBy("send", err)
-	}
-	select {
-	case a := <-p.queued:
-		return a
-	case <-p.end.broken:
-	}
-	select { // both may have been ready
-	case a := <-p.queued:
-		return a
-	default:
-		return nil
 	}
 }
 

@@ -107,7 +107,7 @@ type serverConn struct {
 	w *bufio.Writer
 
 	// Shared.
-	exchanges  exchanges
+	exchanges  writeQueue[exchange] // to be answered, in the order read
 	unanswered unanswered
 	dead       chan struct{} // closed with the connection
 	closing    sync.Once
@@ -374,69 +374,6 @@ func (c *serverConn) isDead() bool {
 	default:
 		return false
 	}
-}
-
-// exchanges are those of a connection that are to be answered, in the order read.
-type exchanges struct {
-	mu      sync.Mutex
-	waiting []*exchange
-	writing bool // somebody answers
-	ended   bool // there will be no more
-}
-
-// add adds an exchange, and reports whether a write loop has to be started for it.
-func (e *exchanges) add(x *exchange) (first bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.waiting = append(e.waiting, x)
-	first, e.writing = !e.writing, true
-	return first
-}
-
-// next removes the first exchange, nil if there is none.
-func (e *exchanges) next() *exchange {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if len(e.waiting) == 0 {
-		return nil
-	}
-	x := e.waiting[0]
-	e.waiting[0] = nil
-	if e.waiting = e.waiting[1:]; len(e.waiting) == 0 {
-		e.waiting = nil
-	}
-	return x
-}
-
-// takeTurn is add for who answers itself, if there is no write loop.
-func (e *exchanges) takeTurn() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.writing {
-		return false
-	}
-	e.writing = true
-	return true
-}
-
-// rest ends the write loop if there is nothing to write. It reports whether it has, and
-// whether there will be nothing any more.
-func (e *exchanges) rest() (done, last bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if len(e.waiting) > 0 {
-		return false, false
-	}
-	e.writing = false
-	return true, e.ended
-}
-
-// end says that there will be no more, and reports whether nobody answers.
-func (e *exchanges) end() (idle bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.ended = true
-	return !e.writing
 }
 
 // unanswered counts what has been read from a connection and not been answered. The
