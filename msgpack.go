@@ -22,8 +22,8 @@ const maxServers = 1 << 16
 var errTooManyServers = errors.New("too many servers")
 
 var (
-	configurationFields = []string{"Servers"}
-	serverFields        = []string{"Suffrage", "ID", "Address"} // in Go's order of declaration
+	configurationFields = msgpack.NewNames("Servers")
+	serverFields        = msgpack.NewNames("Suffrage", "ID", "Address") // in Go's order of declaration
 )
 
 // encodeMsgPack encodes a value by reflection.

@@ -13,8 +13,8 @@ import (
 
 // The names of a struct's fields in Go's order of declaration, in which they
 // stand when a struct comes as an array. The header's come first.
-func fieldNames(names ...string) []string {
-	return append([]string{"ProtocolVersion", "ID", "Addr"}, names...)
+func fieldNames(names ...string) *msgpack.Names {
+	return msgpack.NewNames(append([]string{"ProtocolVersion", "ID", "Addr"}, names...)...)
 }
 
 var (
@@ -28,7 +28,7 @@ var (
 	installSnapshotResponseFields = fieldNames("Term", "Success")
 	headerFields                  = fieldNames()
 
-	logFields = []string{"Index", "Term", "Type", "Data", "Extensions", "AppendedAt"}
+	logFields = msgpack.NewNames("Index", "Term", "Type", "Data", "Extensions", "AppendedAt")
 )
 
 // maxRequestEntries is how many entries a request may have. Senders stay far

@@ -19,15 +19,14 @@ import (
 // [io.ErrUnexpectedEOF]. Where a number, a boolean, a time or bytes are asked
 // for, nil is read as zero.
 type Stream struct {
-	r       *bufio.Reader
-	err     error
-	scratch [maxScratch]byte
-	room    []byte // for short strings, see ShortBytes
+	r    *bufio.Reader
+	err  error
+	room []byte // for short strings, see ShortBytes
 }
 
 const (
-	// maxScratch is the longest key or time that can mean something to anybody.
-	maxScratch = 64
+	// maxShort is the longest key or time that can mean something to anybody.
+	maxShort = 64
 
 	// firstStep is how many bytes of a string are allocated before any of them
 	// has arrived.
@@ -48,8 +47,8 @@ const (
 
 var errTooLong = errors.New("msgpack: value is too long")
 
-// NewStream returns a decoder that reads from r. Others may read from r between
-// two values.
+// NewStream returns a decoder that reads from r, whose buffer has 64 bytes or more. Others
+// may read from r between two values.
 func NewStream(r *bufio.Reader) *Stream { return &Stream{r: r} }
 
 // Err returns the first error, if there was one.
@@ -206,97 +205,6 @@ func (d *Stream) Array() (n uint64, isNil bool) {
 	}
 }
 
-// Struct begins to read a struct, which may come as a map of names to values or
-// as an array of values in the order of names.
-func (d *Stream) Struct(names []string) Fields {
-	f := Fields{d: d, names: names}
-	c := d.next()
-	switch kindOf(c) {
-	case KindNil:
-		f.Nil = true
-	case KindMap:
-		f.left = d.length(c)
-	case KindArray:
-		f.left, f.array = d.length(c), true
-	default:
-		d.Fail(errKind(KindMap, c))
-	}
-	return f
-}
-
-// Fields walks over the fields of a struct:
-//
-//	for f := d.Struct(names); f.Next(); {
-//		switch f.Name {
-//		case "Term":
-//			v.Term = d.Uint()
-//
-// The value of every field that Next stops at must be read. Fields with other
-// names are skipped.
-type Fields struct {
-	// Nil says that there is nil in place of the struct.
-	Nil bool
-
-	// Name is the field whose value is next, one of the struct's names.
-	Name string
-
-	d     *Stream
-	names []string
-	left  uint64 // fields that have not been visited
-	array bool
-	at    int // for an array: the position of the next field
-}
-
-// Next goes to the next field. It returns false at the end and after an error.
-func (f *Fields) Next() bool {
-	for f.left > 0 && f.d.err == nil {
-		f.left--
-		if i := f.find(); i >= 0 && f.d.err == nil {
-			f.Name = f.names[i]
-			return true
-		}
-		f.d.Skip()
-	}
-	return false
-}
-
-// find returns the position in names of the field that comes next, or -1.
-func (f *Fields) find() int {
-	if !f.array {
-		return f.d.key(f.names)
-	}
-	if f.at == len(f.names) {
-		return -1
-	}
-	f.at++
-	return f.at - 1
-}
-
-// key reads the name of a field and returns its position in names, or -1.
-func (d *Stream) key(names []string) int {
-	c := d.next()
-	switch kindOf(c) {
-	case KindNil: // an empty name
-		return -1
-	case KindRaw:
-		return position(names, d.short(d.length(c)))
-	case KindArray:
-		return position(names, d.byteArray(d.length(c)))
-	default:
-		d.Fail(errKind(KindRaw, c))
-		return -1
-	}
-}
-
-func position(names []string, name []byte) int {
-	for i := range names {
-		if names[i] == string(name) {
-			return i
-		}
-	}
-	return -1
-}
-
 // Skip reads one value of any kind, with all that lies in it. It counts what is
 // missing instead of descending, so nesting costs nothing however deep it is.
 func (d *Stream) Skip() {
@@ -394,16 +302,36 @@ func (d *Stream) timeExt(c byte) (time.Time, error) {
 	return parseTimestamp(d.short(n))
 }
 
-// short reads n bytes into a buffer that the next call overwrites. More than any
-// name or time has are skipped, and nil is returned.
+// short returns the next n bytes, which stay until more is read. More than any name or
+// time has are skipped, and nil is returned.
 func (d *Stream) short(n uint64) []byte {
-	if n > maxScratch {
+	if n > maxShort {
 		d.discard(n)
 		return nil
 	}
-	b := d.scratch[:n]
-	d.full(b)
+	if d.err != nil {
+		return nil
+	}
+	b, err := d.r.Peek(int(n))
+	if err != nil {
+		d.Fail(err)
+		return nil
+	}
+	_, _ = d.r.Discard(int(n)) // they are buffered
 	return b
+}
+
+// has reads what comes next if it is this, and has arrived.
+func (d *Stream) has(encoded string) bool {
+	if d.err != nil || d.r.Buffered() < len(encoded) {
+		return false
+	}
+	b, _ := d.r.Peek(len(encoded))
+	if string(b) != encoded {
+		return false
+	}
+	_, _ = d.r.Discard(len(encoded))
+	return true
 }
 
 // byteArray reads n numbers as bytes.
@@ -447,11 +375,8 @@ func (d *Stream) next() byte {
 }
 
 // bigEndian reads a number of the given width in bytes.
-func (d *Stream) bigEndian(width int) uint64 {
-	b := d.scratch[:width]
-	d.full(b)
-	var v uint64
-	for _, c := range b {
+func (d *Stream) bigEndian(width int) (v uint64) {
+	for _, c := range d.short(uint64(width)) {
 		v = v<<8 | uint64(c)
 	}
 	return v

@@ -13,7 +13,11 @@ import (
 )
 
 func newTestStream(b []byte) (*Stream, *bufio.Reader) {
-	r := bufio.NewReaderSize(bytes.NewReader(b), 16)
+	return newTestStreamFrom(bytes.NewReader(b))
+}
+
+func newTestStreamFrom(src io.Reader) (*Stream, *bufio.Reader) {
+	r := bufio.NewReaderSize(src, maxShort)
 	return NewStream(r), r
 }
 
@@ -117,14 +121,18 @@ func TestStreamValues(t *testing.T) {
 }
 
 func TestStreamStruct(t *testing.T) {
-	names := []string{"A", "B", "C"}
+	names := NewNames("A", "C", "B")
 	for _, tt := range []struct{ name, hex, want string }{
 		{"map", "82 a142 02 a141 01", "B=2 A=1"},
+		{"map in the usual order", "83 a141 01 a142 02 a143 03", "A=1 B=2 C=3"},
+		{"map without one of them", "82 a141 01 a143 03", "A=1 C=3"},
+		{"a name that comes twice", "83 a141 01 a141 02 a142 03", "A=1 A=2 B=3"},
+		{"names with longer lengths", "82 d90141 01 da000142 02", "A=1 B=2"},
 		{"unknown names", "83 a158 93010203 a142 02 a0 c0", "B=2"},
 		{"nil and numbers as names", "82 c0 01 9141 01", "A=1"},
-		{"array", "93 01 02 03", "A=1 B=2 C=3"},
+		{"array", "93 01 02 03", "A=1 C=2 B=3"},
 		{"short array", "91 01", "A=1"},
-		{"long array", "95 01 02 03 81a15804 05", "A=1 B=2 C=3"},
+		{"long array", "95 01 02 03 81a15804 05", "A=1 C=2 B=3"},
 		{"nil", "c0", "nil"},
 		{"a number as a name", "81 01 01", "error"},
 		{"a number as a struct", "01", "error"},
@@ -133,22 +141,25 @@ func TestStreamStruct(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d, r := newTestStream(append(b, 0x55))
-		var got []string
-		f := d.Struct(names)
-		if f.Nil {
-			got = append(got, "nil")
-		}
-		for f.Next() {
-			got = append(got, fmt.Sprintf("%s=%d", f.Name, d.Uint()))
-		}
-		if d.Err() != nil {
-			got = []string{"error"}
-		} else if c, _ := r.ReadByte(); c != 0x55 {
-			t.Errorf("%s: not as much was read as the struct has", tt.name)
-		}
-		if got := strings.Join(got, " "); got != tt.want {
-			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		b = append(b, 0x55)
+		for _, src := range []io.Reader{bytes.NewReader(b), iotest.OneByteReader(bytes.NewReader(b))} {
+			d, r := newTestStreamFrom(src)
+			var got []string
+			f := d.Struct(names)
+			if f.Nil {
+				got = append(got, "nil")
+			}
+			for f.Next() {
+				got = append(got, fmt.Sprintf("%s=%d", f.Name, d.Uint()))
+			}
+			if d.Err() != nil {
+				got = []string{"error"}
+			} else if c, _ := r.ReadByte(); c != 0x55 {
+				t.Errorf("%s: not as much was read as the struct has", tt.name)
+			}
+			if got := strings.Join(got, " "); got != tt.want {
+				t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+			}
 		}
 	}
 }
@@ -163,7 +174,7 @@ func TestStreamErrorSticks(t *testing.T) {
 	}
 	d.Bytes()
 	d.Fail(errors.New("later"))
-	f := d.Struct([]string{"A"})
+	f := d.Struct(NewNames("A"))
 	n, _ := d.Array()
 	if d.Err() != broken || f.Next() || n != 0 || d.Uint() != 0 || d.Bytes() != nil || !d.Time().IsZero() {
 		t.Errorf("after the error %v there are values", d.Err())
