@@ -226,15 +226,18 @@ const maxBeatCalls = 4
 // sends the rest.
 func (r *Raft) runBeats(b *beats) {
 	for bt := b.take(); bt != nil; bt = b.take() {
+		r.workers.Add(1) // for the relief, which may begin as this goroutine ends
 		relief := time.AfterFunc(r.beatPatience(b), func() {
+			defer r.workers.Done()
 			b.hung.Add(1)
-			r.workers.Go(func() { r.runBeats(b) })
+			r.runBeats(b)
 		})
 		r.sendBeat(b, bt)
 		if !relief.Stop() {
 			b.hung.Add(-1)
 			return
 		}
+		r.workers.Done()
 	}
 }
 

@@ -259,10 +259,14 @@ func ticks(values []float64) []float64 {
 
 // count formats operations per second.
 func count(v float64) string {
-	if v < 1000 {
+	switch {
+	case v >= 999_500:
+		return fmt.Sprintf("%.3gM", v/1e6)
+	case v >= 1000:
+		return fmt.Sprintf("%.3gk", v/1e3)
+	default:
 		return fmt.Sprintf("%.3g", v)
 	}
-	return fmt.Sprintf("%.3gk", v/1000)
 }
 
 // latency formats microseconds.

@@ -129,8 +129,8 @@ func TestScale(t *testing.T) {
 }
 
 func TestLabels(t *testing.T) {
-	got := []string{count(500), count(20_000), latency(0.5), latency(200), latency(5000), latency(2e6)}
-	if want := []string{"500", "20k", "0.5 µs", "200 µs", "5 ms", "2 s"}; !slices.Equal(got, want) {
+	got := []string{count(500), count(20_000), count(999_600), count(4_420_000), latency(0.5), latency(200), latency(5000), latency(2e6)}
+	if want := []string{"500", "20k", "1M", "4.42M", "0.5 µs", "200 µs", "5 ms", "2 s"}; !slices.Equal(got, want) {
 		t.Errorf("labels %q, want %q", got, want)
 	}
 }
