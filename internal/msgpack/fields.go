@@ -6,21 +6,15 @@ import "slices"
 type Names struct {
 	declared []string
 	usual    []usualName // in ascending byte order, as go-msgpack writes them
-	rank     []int       // for each declared one its place in usual
 }
 
-type usualName struct {
-	encoded  string
-	declared int // its position
-}
+type usualName struct{ name, encoded string }
 
 // NewNames returns the names of a struct's fields in Go's order of declaration.
 func NewNames(declared ...string) *Names {
-	sorted := slices.Sorted(slices.Values(declared))
-	n := &Names{declared: declared, usual: make([]usualName, len(declared)), rank: make([]int, len(declared))}
-	for i, name := range declared {
-		n.rank[i] = slices.Index(sorted, name)
-		n.usual[n.rank[i]] = usualName{string(AppendString(nil, name)), i}
+	n := &Names{declared: declared}
+	for _, name := range slices.Sorted(slices.Values(declared)) {
+		n.usual = append(n.usual, usualName{name, string(AppendString(nil, name))})
 	}
 	return n
 }
@@ -70,8 +64,7 @@ type Fields struct {
 func (f *Fields) Next() bool {
 	for f.left > 0 && f.d.err == nil {
 		f.left--
-		if i := f.find(); i >= 0 && f.d.err == nil {
-			f.Name = f.names.declared[i]
+		if f.find() && f.d.err == nil {
 			return true
 		}
 		f.d.Skip()
@@ -79,32 +72,36 @@ func (f *Fields) Next() bool {
 	return false
 }
 
-// find returns the position among the declared names of the field that comes next, or -1.
-func (f *Fields) find() int {
+// find reads the name of the field that comes next, and reports whether it is one of the
+// struct's.
+func (f *Fields) find() bool {
 	if f.array {
 		return f.findInArray()
 	}
-	if usual := f.names.usual; f.at < len(usual) && f.d.has(usual[f.at].encoded) {
-		f.at++
-		return usual[f.at-1].declared
+	usual := f.names.usual
+	if f.at == len(usual) || !f.d.has(usual[f.at].encoded) {
+		i := f.d.key(usual)
+		if i < 0 {
+			return false
+		}
+		f.at = i
 	}
-	i := f.d.key(f.names.declared)
-	if i >= 0 {
-		f.at = f.names.rank[i] + 1
-	}
-	return i
+	f.Name = usual[f.at].name
+	f.at++
+	return true
 }
 
-func (f *Fields) findInArray() int {
+func (f *Fields) findInArray() bool {
 	if f.at == len(f.names.declared) {
-		return -1
+		return false
 	}
+	f.Name = f.names.declared[f.at]
 	f.at++
-	return f.at - 1
+	return true
 }
 
 // key reads the name of a field and returns its position in names, or -1.
-func (d *Stream) key(names []string) int {
+func (d *Stream) key(names []usualName) int {
 	c := d.next()
 	switch kindOf(c) {
 	case KindNil: // an empty name
@@ -119,6 +116,6 @@ func (d *Stream) key(names []string) int {
 	}
 }
 
-func position(names []string, name []byte) int {
-	return slices.IndexFunc(names, func(n string) bool { return n == string(name) })
+func position(names []usualName, name []byte) int {
+	return slices.IndexFunc(names, func(n usualName) bool { return n.name == string(name) })
 }
