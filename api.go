@@ -32,6 +32,18 @@ func NewRaft(conf *Config, fsm FSM, logs LogStore, stable StableStore, snaps Sna
 	if err != nil {
 		return nil, err
 	}
+	restore := r.commit
+	r.start()
+	if r.RestoreCommittedLogs {
+		if err := r.WaitApplied(context.Background(), restore); err != nil {
+			return nil, fmt.Errorf("failed to restore committed logs: %w", errors.Join(err, r.failure))
+		}
+	}
+	return r, nil
+}
+
+// start starts the goroutines of a node at rest.
+func (r *Raft) start() {
 	r.spawn, r.out = r.workers.Go, dialer{r}
 	r.deliver = func(e interface{}) { r.report(e) }
 	r.begin(time.Now())
@@ -40,15 +52,9 @@ func NewRaft(conf *Config, fsm FSM, logs LogStore, stable StableStore, snaps Sna
 	r.busy.name = "main"
 	r.workers.Go(func() { r.writer.run(r.report, r.stopping) })
 	r.workers.Go(func() { r.fsm.run(r.report) })
-	restore := r.commit
 	r.flush()
 	r.workers.Go(r.run)
-	if r.RestoreCommittedLogs {
-		if err := r.WaitApplied(context.Background(), restore); err != nil {
-			return nil, fmt.Errorf("failed to restore committed logs: %w", errors.Join(err, r.failure))
-		}
-	}
-	return r, nil
+	r.trans.SetHeartbeatHandler(r.handleHeartbeat)
 }
 
 // newRaft returns a node at rest: without goroutines, timers or messages under way.

@@ -148,6 +148,7 @@ var (
 	metricDispatchLog     = []string{"raft", "leader", "dispatchLog"}
 	metricStoreLogs       = []string{"raft", "rpc", "appendEntries", "storeLogs"}
 	metricAppendEntries   = []string{"raft", "rpc", "appendEntries"}
+	metricHeartbeat       = []string{"raft", "rpc", "processHeartbeat"}
 	metricFSMApply        = []string{"raft", "fsm", "apply"}
 	metricApplyBatch      = []string{"raft", "fsm", "applyBatch"}
 	metricApplyBatchNum   = []string{"raft", "fsm", "applyBatchNum"}

@@ -46,7 +46,8 @@ func (s RaftState) String() string {
 
 // Raft is a node. One goroutine, main, owns the protocol state; the others do the
 // waiting and report to main. Main never waits for any of them: every hand-over has
-// a slot that is known to be free. Its one blocking point is next.
+// a slot that is known to be free. Its one blocking point is next. While it waits there,
+// and only then, heartbeats are answered without it, see heartbeat.go.
 type Raft struct {
 	// RestoreCommittedLogs is Config.RestoreCommittedLogs.
 	RestoreCommittedLogs bool
@@ -87,7 +88,8 @@ type Raft struct {
 	endErr    error // of waiting for the workers, see shutdown.go
 	workers   sync.WaitGroup
 
-	// Owned by main.
+	// Owned by main, which holds mu except in next.
+	mu       sync.Mutex
 	now      time.Time // of this step
 	seen     *Config   // read once a step
 	rng      *rand.Rand
@@ -133,6 +135,7 @@ func (r *Raft) conf() *Config { return r.seen }
 
 // run is the main goroutine.
 func (r *Raft) run() {
+	r.mu.Lock()
 	for r.state != Shutdown {
 		switch r.state {
 		case Follower:
@@ -144,13 +147,17 @@ func (r *Raft) run() {
 		}
 	}
 	r.end()
+	r.mu.Unlock()
+	r.trans.SetHeartbeatHandler(nil) // without mu: a call may be under way, and be waited for
 }
 
 // next waits for something to happen and returns it.
 func (r *Raft) next() interface{} {
 	r.armTimer()
 	start := time.Now()
+	r.mu.Unlock()
 	e := r.wait()
+	r.mu.Lock()
 	now := time.Now()
 	r.busy.waited(start, now)
 	r.beginStep(now)

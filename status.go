@@ -125,7 +125,7 @@ func (s *status) lastContact(contact time.Time) string {
 }
 
 // contactTime is when this node last heard of a leader. It is kept apart from status,
-// because it changes with every heartbeat and most often alone. Main sets it.
+// because it changes with every heartbeat and most often alone. Whoever holds mu sets it.
 type contactTime struct {
 	first atomic.Pointer[time.Time] // nil: never
 	since atomic.Int64              // the last time, as the duration since the first

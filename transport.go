@@ -67,8 +67,9 @@ type Transport interface {
 	DecodePeer(buf []byte) ServerAddress
 
 	// SetHeartbeatHandler offers a function that answers heartbeats without the
-	// detour of Consumer. A transport may ignore it: the nodes of this package
-	// offer none.
+	// detour of Consumer; nil takes it back. A transport may ignore it, or call the
+	// function from any goroutine: it returns when the node has taken the request,
+	// which it answers like one of Consumer's.
 	SetHeartbeatHandler(cb func(rpc RPC))
 
 	// TimeoutNow asks a server to stand for election at once.

@@ -35,7 +35,8 @@ type endpoint struct {
 	closing  sync.Once
 
 	// Guarded by the lock of the network.
-	backlog []raft.RPC // what requests had no room for; pump runs unless it is empty
+	backlog   []raft.RPC     // what requests had no room for; pump runs unless it is empty
+	heartbeat func(raft.RPC) // of SetHeartbeatHandler; may be nil
 }
 
 var (
@@ -61,8 +62,12 @@ func (e *endpoint) EncodePeer(_ raft.ServerID, addr raft.ServerAddress) []byte {
 
 func (e *endpoint) DecodePeer(b []byte) raft.ServerAddress { return raft.ServerAddress(b) }
 
-// SetHeartbeatHandler does nothing: heartbeats come out of Consumer like everything.
-func (e *endpoint) SetHeartbeatHandler(func(raft.RPC)) {}
+// SetHeartbeatHandler makes cb answer heartbeats, each on a goroutine of its own.
+func (e *endpoint) SetHeartbeatHandler(cb func(raft.RPC)) {
+	f := e.net.lock()
+	defer f.mu.Unlock()
+	e.heartbeat = cb
+}
 
 // Close takes the server down: calls under way return, and it refuses requests.
 func (e *endpoint) Close() error {
@@ -83,6 +88,10 @@ func (e *endpoint) isClosed() bool {
 
 // put gives the server a request. It needs the lock.
 func (e *endpoint) put(rpc raft.RPC) {
+	if e.heartbeat != nil && isHeartbeat(rpc.Command) {
+		go e.beat(e.heartbeat, rpc)
+		return
+	}
 	if len(e.backlog) == 0 {
 		select {
 		case e.requests <- rpc:
@@ -92,6 +101,21 @@ func (e *endpoint) put(rpc raft.RPC) {
 		}
 	}
 	e.backlog = append(e.backlog, rpc)
+}
+
+// beat gives a heartbeat to its handler when the server is not paused.
+func (e *endpoint) beat(handle func(raft.RPC), rpc raft.RPC) {
+	e.consumer.pass(e.closed)
+	if !e.isClosed() {
+		handle(rpc)
+	}
+}
+
+// isHeartbeat reports whether a request is one of those that a handler answers: without
+// entries, and without anything about the log.
+func isHeartbeat(req any) bool {
+	r, ok := req.(*raft.AppendEntriesRequest)
+	return ok && r.Term != 0 && r.PrevLogEntry == 0 && r.PrevLogTerm == 0 && len(r.Entries) == 0 && r.LeaderCommitIndex == 0
 }
 
 // pump hands the backlog over until there is none.
