@@ -21,6 +21,7 @@ var columns = []struct{ metric, heading string }{
 	{"allocs", "allocs"},
 	{"bytes", "bytes"},
 	{"rss", "RSS MiB"},
+	{"data", "data MiB"},
 	{"flushes", "flushes"},
 	{"perflush", "entries/flush"},
 	{"goroutines", "goroutines"},

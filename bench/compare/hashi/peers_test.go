@@ -60,7 +60,7 @@ var measurements = []measurement{
 	{"-store raft-wal -time 500ms -nodes 1", "rate flushes perflush", 1},
 	{"-store bolt+cache -clients 64 -size 4096", "rate flushes perflush", 0},
 	{"-workload read -writers 2 -processes 3 -clients 64", "rate p50 writes", 0},
-	{"-workload idle -processes 3", "cpu goroutines rss", 0},
+	{"-workload idle -processes 3", "cpu goroutines rss data", 0},
 	{"-workload restart -entries 10000", "seconds open rss", 0},
 	{"-workload catchup -entries 10000", "seconds rss", 0},
 	{"-workload catchup -entries 10000 -store wal", "seconds rss", 0},

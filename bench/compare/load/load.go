@@ -69,7 +69,8 @@ type Options struct {
 //	perflush    commands per flush of one node
 //	writes      by the writers beside, per second
 //
-// that of a task is seconds (and rss); idle has cpu in µs per second, goroutines and rss.
+// that of a task is seconds (and rss); idle has cpu in µs per second, goroutines, rss, and
+// in data what is resident at the end and not pages of a file, in MiB.
 type Metrics map[string]float64
 
 // Write measures the writing of commands, each different from all others, and then
@@ -178,6 +179,7 @@ func Idle(sys System, o Options) (Metrics, error) {
 		"cpu":        float64(span.after.CPU-span.before.CPU) / float64(time.Microsecond) / span.time.Seconds(),
 		"goroutines": float64(runtime.NumGoroutine()),
 		"rss":        mebibytes(span.after.RSS),
+		"data":       mebibytes(span.after.Data),
 	}, nil
 }
 

@@ -228,7 +228,7 @@ func TestTask(t *testing.T) {
 
 func TestIdle(t *testing.T) {
 	m, err := Idle(newFake(3), Options{Time: 10 * time.Millisecond})
-	if err != nil || m["goroutines"] < 1 || m["rss"] <= 0 || m["cpu"] < 0 {
+	if err != nil || m["goroutines"] < 1 || m["rss"] <= m["data"] || m["data"] <= 0 || m["cpu"] < 0 {
 		t.Errorf("metrics %v, error %v", m, err)
 	}
 }

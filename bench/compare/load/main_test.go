@@ -66,7 +66,7 @@ func TestRunWritesProfiles(t *testing.T) {
 }
 
 func TestReportSurvivesJSON(t *testing.T) {
-	want := Report{State{1, 1<<64 - 1}, Usage{time.Second, 2, 3, 4, 5}}
+	want := Report{State{1, 1<<64 - 1}, Usage{time.Second, 2, 3, 4, 5, 6}}
 	data, err := json.Marshal(want)
 	var got Report
 	if err = errors.Join(err, json.Unmarshal(data, &got)); err != nil || got != want {

@@ -1,7 +1,6 @@
 package load
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,6 +19,7 @@ type Usage struct {
 	Bytes   uint64        // allocated
 	Flushes uint64        // of the stores of all nodes there
 	RSS     uint64        // peak of resident memory, in bytes; 0 where there is no /proc
+	Data    uint64        // resident now, and not pages of a file as code is; likewise
 }
 
 // Self returns what this process has used, but for its flushes, which only its stores
@@ -29,7 +29,7 @@ func Self() (Usage, error) {
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &cpu); err != nil {
 		return Usage{}, fmt.Errorf("getrusage: %w", err)
 	}
-	rss, err := peakRSS()
+	rss, data, err := resident()
 	if err != nil {
 		return Usage{}, err
 	}
@@ -40,13 +40,14 @@ func Self() (Usage, error) {
 		Allocs: mem.Mallocs,
 		Bytes:  mem.TotalAlloc,
 		RSS:    rss,
+		Data:   data,
 	}, nil
 }
 
 // add returns the usage of u and v together. Peaks are summed, as if they had been at
 // the same time.
 func (u Usage) add(v Usage) Usage {
-	return Usage{u.CPU + v.CPU, u.Allocs + v.Allocs, u.Bytes + v.Bytes, u.Flushes + v.Flushes, u.RSS + v.RSS}
+	return Usage{u.CPU + v.CPU, u.Allocs + v.Allocs, u.Bytes + v.Bytes, u.Flushes + v.Flushes, u.RSS + v.RSS, u.Data + v.Data}
 }
 
 // perOp returns metrics of what ops operations used, u being the usage before them and
@@ -62,28 +63,26 @@ func (u Usage) perOp(now Usage, ops float64) Metrics {
 
 func mebibytes(bytes uint64) float64 { return float64(bytes) / (1 << 20) }
 
-// peakRSS asks /proc: the peak that getrusage returns is not below that of the process
-// which started this one.
-func peakRSS() (uint64, error) {
-	file, err := os.Open("/proc/self/status")
+// resident asks /proc for the peak of this process's resident memory and for what of it
+// is not pages of a file now. The peak that getrusage returns is not below that of the
+// process which started this one.
+func resident() (peak, data uint64, err error) {
+	const name = "/proc/self/status"
+	status, err := os.ReadFile(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
+		return 0, 0, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("peak memory: %w", err)
+		return 0, 0, fmt.Errorf("resident memory: %w", err)
 	}
-	defer file.Close()
-	lines := bufio.NewScanner(file)
-	for lines.Scan() {
-		value, found := strings.CutPrefix(lines.Text(), "VmHWM:")
-		if !found {
-			continue
+	for key, to := range map[string]*uint64{"VmHWM": &peak, "RssAnon": &data} {
+		_, line, found := strings.Cut(string(status), "\n"+key+":")
+		line, _, _ = strings.Cut(line, " kB\n")
+		kib, err := strconv.ParseUint(strings.TrimSpace(line), 10, 64)
+		if !found || err != nil {
+			return 0, 0, fmt.Errorf("resident memory: %s in %s: %w", key, name, err)
 		}
-		kib, err := strconv.ParseUint(strings.TrimSpace(strings.TrimSuffix(value, "kB")), 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("peak memory: %w", err)
-		}
-		return kib << 10, nil
+		*to = kib << 10
 	}
-	return 0, fmt.Errorf("peak memory: no VmHWM in %s: %w", file.Name(), lines.Err())
+	return peak, data, nil
 }
