@@ -53,8 +53,8 @@ func (r *Raft) start() {
 	r.workers.Go(func() { r.writer.run(r.report, r.stopping) })
 	r.workers.Go(func() { r.fsm.run(r.report) })
 	r.flush()
-	r.workers.Go(r.run)
 	r.trans.SetHeartbeatHandler(r.handleHeartbeat)
+	r.workers.Go(r.run)
 }
 
 // newRaft returns a node at rest: without goroutines, timers or messages under way.
@@ -82,6 +82,7 @@ func newRaft(conf *Config, fsm FSM, logs LogStore, stable StableStore, snaps Sna
 		results:      make(chan interface{}),
 		stopping:     make(chan struct{}),
 		ended:        make(chan struct{}),
+		finished:     make(chan struct{}),
 		rng:          rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
 	}
 	r.note = &notes{r, logger, r.notifier, !own.NoLegacyTelemetry}

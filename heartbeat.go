@@ -41,6 +41,7 @@ func (r *Raft) answerHeartbeat(rpc RPC, clock func() time.Time) bool {
 // isUsual reports whether a heartbeat is of the leader that this node follows already, in
 // a term that is durable, and neither asks for a promise nor ends one (R20).
 func (r *Raft) isUsual(req *AppendEntriesRequest) bool {
-	return r.state == Follower && req.Term == r.hard.term && sender(req.RPCHeader, req.Leader) == r.leader &&
+	return r.state == Follower && req.Term == r.hard.term && r.leader != (candidate{}) &&
+		sender(req.RPCHeader, req.Leader) == r.leader &&
 		r.writer.hardDurable() && !req.Lease && r.released
 }

@@ -37,6 +37,11 @@ func TestAnswerHeartbeat(t *testing.T) {
 			r.beginStep(s.now)
 			r.setLeader(candidate{})
 		}, false},
+		{"of nobody, when no leader is known", "n2", func(s *stage, r *Raft, req *AppendEntriesRequest) {
+			r.beginStep(s.now)
+			r.setLeader(candidate{})
+			req.RPCHeader, req.Leader = RPCHeader{ProtocolVersionMax, nil, []byte{}}, nil
+		}, false},
 		{"to a candidate", "n2", func(s *stage, r *Raft, req *AppendEntriesRequest) {
 			s.connect([]string{"cut", "n2"})
 			s.timeout(s.node("n2"))
@@ -146,21 +151,22 @@ func TestHeartbeatsBetweenSteps(t *testing.T) {
 	})
 }
 
+// beat gives a heartbeat of b in term 7 to the handler, and returns the answer.
+func (w *watchedTransport) beat() RPCResponse {
+	answer := make(chan RPCResponse, 1)
+	w.handler(RPC{RespChan: answer, Command: &AppendEntriesRequest{
+		RPCHeader: RPCHeader{ProtocolVersionMax, []byte("b"), []byte("b")}, Term: 7,
+	}})
+	return <-answer
+}
+
 // What the handler can't answer reaches main, until the node has ended.
 func TestHeartbeatHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, trans := newWatchedNode(t, func() {}, func(*Raft) {})
 		r.start()
-		handler := trans.handler
-		beat := func() RPCResponse {
-			answer := make(chan RPCResponse, 1)
-			handler(RPC{RespChan: answer, Command: &AppendEntriesRequest{
-				RPCHeader: RPCHeader{3, []byte("b"), []byte("b")}, Term: 7,
-			}})
-			return <-answer
-		}
 		for range 3 { // the first makes b the leader
-			got := beat()
+			got := trans.beat()
 			if resp, ok := got.Response.(*AppendEntriesResponse); !ok || !resp.Success || resp.Term != 7 {
 				t.Errorf("%+v", got)
 			}
@@ -169,11 +175,67 @@ func TestHeartbeatHandler(t *testing.T) {
 			t.Errorf("follows %q", id)
 		}
 		must(t, r.Shutdown().Error())
-		if trans.handler != nil {
-			t.Error("the transport still has the handler of a node that has ended")
-		}
-		if got := beat(); got.Error != ErrRaftShutdown {
+		if got := trans.beat(); got.Error != ErrRaftShutdown {
 			t.Errorf("answered after the end: %+v", got)
 		}
 	})
+}
+
+// A node that has ended refuses heartbeats at once, whatever its observers do.
+func TestHeartbeatWhileObserversEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := newWatchedNode(t, func() {}, func(*Raft) {})
+		seen := false
+		r.RegisterObserver(NewObserver(make(chan Observation, 10), false, func(*Observation) bool {
+			time.Sleep(notifierPatience / 2) // time passes when main waits, too
+			seen = true
+			if !r.mu.TryLock() {
+				t.Error("a heartbeat would wait for this observer")
+				return true
+			}
+			r.mu.Unlock()
+			return true
+		}))
+		r.start()
+		must(t, r.Shutdown().Error())
+		if !seen {
+			t.Error("nothing was observed")
+		}
+	})
+}
+
+// Contacts come from two sides, and the time of the last one does not go back. With the
+// race detector this is about r.heard and the published time, too.
+func TestHeartbeatsBesideMain(t *testing.T) {
+	r, trans := newWatchedNode(t, func() {}, func(*Raft) {})
+	r.start()
+	defer func() { must(t, r.Shutdown().Error()) }()
+	trans.beat()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 10000 { // refused, as there is no such entry, and a contact
+			answer := make(chan RPCResponse, 1)
+			r.submit(RPC{RespChan: answer, Command: &AppendEntriesRequest{
+				RPCHeader: RPCHeader{ProtocolVersionMax, []byte("b"), []byte("b")}, Term: 7, PrevLogEntry: 1, PrevLogTerm: 1,
+			}}, func(err error) { t.Error(err) })
+			<-answer
+		}
+	}()
+	var last time.Time
+	for ended := false; !ended; {
+		select {
+		case <-done:
+			ended = true
+		default:
+		}
+		trans.beat()
+		r.mu.Lock()
+		if r.heard.Before(last) {
+			t.Errorf("heard of the leader %v earlier than before", last.Sub(r.heard))
+		}
+		last = r.heard
+		r.mu.Unlock()
+		r.LastContact()
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -176,5 +177,23 @@ func TestNodeShutdownUnderLoad(t *testing.T) {
 			lead.start()
 			c.converge()
 		}
+	})
+}
+
+// Several callers may wait for the same end.
+func TestNodeShutdownAwaitedTwice(t *testing.T) {
+	bubble(t, options{size: 1, sync: 100 * time.Millisecond}, func(t *testing.T, c *cluster) {
+		lead := c.leader()
+		lead.Apply([]byte("a"), 0)
+		c.wait("a write", func() bool { return lead.Stats()["write_age"] != "0" })
+		var callers sync.WaitGroup
+		for range 2 {
+			callers.Go(func() {
+				if err := lead.Shutdown().Error(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		callers.Wait()
 	})
 }

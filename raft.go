@@ -85,7 +85,8 @@ type Raft struct {
 	stopOnce  sync.Once
 	ended     chan struct{} // closed when main has ended
 	endOnce   sync.Once
-	endErr    error // of waiting for the workers, see shutdown.go
+	finished  chan struct{} // closed when the workers have ended, or hang
+	endErr    error         // why they hang; to be read when finished is closed
 	workers   sync.WaitGroup
 
 	// Owned by main, which holds mu except in next.
@@ -146,9 +147,8 @@ func (r *Raft) run() {
 			r.runLeader()
 		}
 	}
+	r.mu.Unlock() // end waits for observers, and heartbeats are refused meanwhile
 	r.end()
-	r.mu.Unlock()
-	r.trans.SetHeartbeatHandler(nil) // without mu: a call may be under way, and be waited for
 }
 
 // next waits for something to happen and returns it.

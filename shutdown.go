@@ -65,7 +65,13 @@ type shutdownFuture struct{ raft *Raft }
 
 func (f *shutdownFuture) Error() error {
 	r := f.raft
-	r.endOnce.Do(func() { r.endErr = r.awaitEnd() })
+	r.endOnce.Do(func() {
+		go func() { // others wait for a channel, which testing/synctest knows of
+			r.endErr = r.awaitEnd()
+			close(r.finished)
+		}()
+	})
+	<-r.finished
 	return r.endErr
 }
 

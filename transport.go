@@ -67,9 +67,10 @@ type Transport interface {
 	DecodePeer(buf []byte) ServerAddress
 
 	// SetHeartbeatHandler offers a function that answers heartbeats without the
-	// detour of Consumer; nil takes it back. A transport may ignore it, or call the
-	// function from any goroutine: it returns when the node has taken the request,
-	// which it answers like one of Consumer's.
+	// detour of Consumer. A transport may ignore it, or call the function from any
+	// goroutine that holds no lock which another method needs: it returns when the
+	// node has taken the request, which is answered like one of Consumer's. It may be
+	// called for as long as the transport lives. nil takes it back; nodes don't.
 	SetHeartbeatHandler(cb func(rpc RPC))
 
 	// TimeoutNow asks a server to stand for election at once.
