@@ -3,6 +3,7 @@ package raft
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -279,6 +280,9 @@ func (w *writer) run(report func(any) bool, stopping <-chan struct{}) {
 	for {
 		select {
 		case b := <-w.work:
+			// A flush keeps this processor until the runtime's monitor takes it away.
+			// Whoever is ready goes first: main has just woken the lanes to send this.
+			runtime.Gosched()
 			w.write(b)
 			report(b)
 			continue
