@@ -113,7 +113,7 @@ type peer struct {
 }
 
 // reaction answers a request in the place of the default if the answer or the error
-// is not nil. It may block.
+// is not nil. It may block. Several goroutines may call it at a time.
 type reaction func(req any) (any, error)
 
 func (s *stage) peer(id raft.ServerID) *peer {

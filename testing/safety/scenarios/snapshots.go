@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 )
@@ -58,15 +59,15 @@ func staleLogReplicated(s *stage) {
 	lead.append(n, 5, 300, 5, 301, command(301, 5, "next"))
 
 	// The follower has the same 44 entries, and needs what comes next.
-	reached := false
+	var reached atomic.Bool
 	behind.behave(func(req any) (any, error) {
 		switch req := req.(type) {
 		case *raft.AppendEntriesRequest:
-			if !reached && (req.PrevLogEntry > 44 || req.PrevLogTerm > 1) {
+			if !reached.Load() && (req.PrevLogEntry > 44 || req.PrevLogTerm > 1) {
 				return behind.refuse(req, 44), nil
 			}
 		case *raft.InstallSnapshotRequest:
-			reached = true
+			reached.Store(true)
 		}
 		return nil, nil
 	})
