@@ -41,6 +41,21 @@ func TestPromiseOfAPeerIsBounded(t *testing.T) {
 	}
 }
 
+// A promise lasts from when it was asked for: the voter may have made it long before its
+// answer is heard (R6).
+func TestPromiseCountsFromTheQuestion(t *testing.T) {
+	s := newLeaseStage(t, "3")
+	r := s.node("n1").raft
+	r.beginStep(s.now.Add(5 * time.Second))
+	p, sent := r.lead.peer("n2"), r.now.Add(-300*time.Millisecond)
+	r.handleBeatResult(beatResult{p.beats, &beat{sent: sent}, &AppendEntriesResponse{
+		Term: r.hard.term, LastLog: r.log.last.index, Success: true, Lease: time.Second,
+	}, nil})
+	if want := sent.Add(900 * time.Millisecond); !p.promised.Equal(want) {
+		t.Errorf("promised until %v after it was asked, want 900ms", p.promised.Sub(sent))
+	}
+}
+
 // A server alone needs nobody's promise, and one whose vote is gone has none of its own.
 func TestLeaseOfOneVoter(t *testing.T) {
 	s := newLeaseStage(t, "1")
