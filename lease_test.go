@@ -56,6 +56,20 @@ func TestPromiseCountsFromTheQuestion(t *testing.T) {
 	}
 }
 
+// Until an entry of its own term is committed a leader knows nothing of what is (R5).
+func TestNoLeaseBeforeOwnEntry(t *testing.T) {
+	s := newLeaseStage(t, "3")
+	r := s.node("n1").raft
+	r.beginStep(s.now)
+	if r.updateLease(); r.lead.readLease.IsZero() {
+		t.Fatal("no lease to begin with")
+	}
+	r.lead.start = r.commit + 1
+	if r.updateLease(); !r.lead.readLease.IsZero() {
+		t.Error("a lease before the first entry of the term is committed")
+	}
+}
+
 // A server alone needs nobody's promise, and one whose vote is gone has none of its own.
 func TestLeaseOfOneVoter(t *testing.T) {
 	s := newLeaseStage(t, "1")
