@@ -108,7 +108,8 @@ func (f writerFunc) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// newWatchedNode starts a node without a configuration, which logs to out.
+// newWatchedNode returns a node at rest without a configuration. It calls out for each line
+// that it logs, and consumed whenever it asks for the transport's channel.
 func newWatchedNode(t *testing.T, out func(), consumed func(*Raft)) (*Raft, *watchedTransport) {
 	conf := DefaultConfig()
 	conf.LocalID = "a"
